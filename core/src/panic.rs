@@ -1,0 +1,130 @@
+//! [`Panic`]: what is kept of a caught panic, and how it is caught.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+/// A panic that was caught: message, place, and a backtrace where enabled.
+#[derive(Clone, Debug)]
+pub struct Panic {
+    message: String,
+    location: Option<String>,
+    backtrace: Option<String>,
+}
+
+impl Panic {
+    /// A panic with this message, raised at `location` (`file:line:column`).
+    pub fn new(message: impl Into<String>, location: Option<String>) -> Self {
+        Self {
+            message: message.into(),
+            location,
+            backtrace: None,
+        }
+    }
+
+    /// What the panic said.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Where it was raised, as `file:line:column`.
+    ///
+    /// Unknown if the program replaced the panic hook while the task ran.
+    pub fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+
+    /// The stack when it was raised, if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` is set.
+    pub fn backtrace(&self) -> Option<&str> {
+        self.backtrace.as_deref()
+    }
+
+    fn from_payload(payload: Box<dyn Any + Send>) -> Self {
+        let message = if let Some(text) = payload.downcast_ref::<&str>() {
+            (*text).to_owned()
+        } else if let Some(text) = payload.downcast_ref::<String>() {
+            text.clone()
+        } else {
+            "a payload that is not a string".to_owned()
+        };
+        // A payload's own `Drop` may panic.
+        drop_quietly(payload);
+        let place = PLACE.take();
+        Self {
+            message,
+            location: place.as_ref().map(|place| place.location.clone()),
+            backtrace: place.and_then(|place| place.backtrace),
+        }
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.location {
+            Some(location) => write!(f, " (at {location})"),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Place {
+    location: String,
+    backtrace: Option<String>,
+}
+
+thread_local! {
+    /// Whether a panic on this thread would be caught here.
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+    /// Where the panic that is being caught was raised.
+    static PLACE: RefCell<Option<Place>> = const { RefCell::new(None) };
+}
+
+/// Calls `f` and turns a panic into a value.
+///
+/// The panic hook still runs, so the message appears on stderr as for any other thread.
+#[inline]
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
+    watch_places();
+    let outer = CATCHING.replace(true);
+    // Unwind safety is the business of the callers: what a task leaves half-done is
+    // either dropped or was shared by the user through `Sync` types.
+    let result = catch_unwind(AssertUnwindSafe(f));
+    CATCHING.set(outer);
+    result.map_err(Panic::from_payload)
+}
+
+/// Drops a value of the user's, whose `Drop` may panic.
+pub(crate) fn drop_quietly<T>(value: T) {
+    if !std::mem::needs_drop::<T>() {
+        return;
+    }
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        // A second panic here would be inside the panic of the first: give the payload up.
+        std::mem::forget(payload);
+        log::error!("a value of a task panicked when it was dropped");
+    }
+}
+
+/// Puts a hook before the present one that notes where a panic was raised: the payload,
+/// which is all that `catch_unwind` gives, does not say.
+fn watch_places() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let next = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if CATCHING.get() {
+                let backtrace = Backtrace::capture();
+                PLACE.replace(info.location().map(|location| Place {
+                    location: location.to_string(),
+                    backtrace: (backtrace.status() == BacktraceStatus::Captured)
+                        .then(|| backtrace.to_string()),
+                }));
+            }
+            next(info);
+        }));
+    });
+}
