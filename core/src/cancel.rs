@@ -64,6 +64,20 @@ pub enum CancelReason {
     Abandoned,
 }
 
+/// What a `cancel` did. It is always the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CancelOutcome {
+    /// The task had not started and never will.
+    NotStarted,
+    /// The task runs in this process; its token is set, and it may look at it.
+    Asked,
+    /// The task ran in another process, which was killed.
+    Killed,
+    /// The task had already ended.
+    TooLate,
+}
+
 impl CancelReason {
     const ALL: [Self; 5] = [
         Self::Asked,

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "remote")]
+use crate::remote::{Bundle, RemoteBody, RemoteJob};
+
 /// A piece of work, to be run once by a worker of the executor that received it.
 ///
 /// Opaque, two words, `Send`; it carries its own error handling and reports how each of
@@ -25,6 +28,12 @@ pub(crate) trait Body: Send + Sync {
 
     /// Gives the work up. Must not unwind.
     fn give_up(self: Arc<Self>, why: GaveUp);
+
+    /// The same body, if it can leave the process.
+    #[cfg(feature = "remote")]
+    fn as_remote(self: Arc<Self>) -> Option<Arc<dyn RemoteBody>> {
+        None
+    }
 }
 
 /// Why a job did not run.
@@ -57,6 +66,24 @@ impl Job {
     /// shutdown, without running them.
     pub fn cancel(self) {
         self.give_up(GaveUp::ShutDown);
+    }
+
+    /// What another process needs to run this job, with its items encoded now and here, into
+    /// the memory of `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// Hands the job back if it can only run in this process.
+    #[cfg(feature = "remote")]
+    pub fn into_remote(mut self, buffer: Bundle) -> Result<RemoteJob, Self> {
+        let remote = self.body.clone().and_then(Body::as_remote);
+        match remote {
+            Some(remote) => {
+                self.body = None;
+                Ok(remote.into_remote(buffer))
+            }
+            None => Err(self),
+        }
     }
 
     pub(crate) fn refuse(self) {

@@ -8,11 +8,14 @@ mod frame;
 mod job;
 mod observer;
 mod panic;
+#[cfg(feature = "remote")]
+pub mod remote;
 #[doc(hidden)]
 pub mod sync;
+mod work;
 mod workers;
 
-pub use cancel::{CancelReason, CancellationToken};
+pub use cancel::{CancelOutcome, CancelReason, CancellationToken};
 pub use capabilities::{Capabilities, TimeLimits};
 pub use error::{
     MapError, ProcessEnd, SetupError, SetupErrorKind, TaskError, TaskErrorKind, WorkerLost,
@@ -21,4 +24,5 @@ pub use executor::{Executor, ExecutorId, InProcess, Portable, SameBinary, Shutdo
 pub use job::Job;
 pub use observer::{Observer, Progress, Report, Tally};
 pub use panic::Panic;
+pub use work::Work;
 pub use workers::{BuildError, NUM_WORKERS_VAR, num_workers};

@@ -118,10 +118,12 @@ fn watch_places() {
         std::panic::set_hook(Box::new(move |info| {
             if CATCHING.get() {
                 let backtrace = Backtrace::capture();
-                PLACE.replace(info.location().map(|location| Place {
-                    location: location.to_string(),
-                    backtrace: (backtrace.status() == BacktraceStatus::Captured)
-                        .then(|| backtrace.to_string()),
+                PLACE.replace(info.location().map(|location| {
+                    Place {
+                        location: location.to_string(),
+                        backtrace: (backtrace.status() == BacktraceStatus::Captured)
+                            .then(|| backtrace.to_string()),
+                    }
                 }));
             }
             next(info);

@@ -49,13 +49,17 @@ impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.0.as_ref().expect("a guard is empty only inside a wait")
+        self.0
+            .as_ref()
+            .expect("a guard is empty only inside a wait")
     }
 }
 
 impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.0.as_mut().expect("a guard is empty only inside a wait")
+        self.0
+            .as_mut()
+            .expect("a guard is empty only inside a wait")
     }
 }
 

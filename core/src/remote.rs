@@ -1,0 +1,21 @@
+//! Jobs that leave the process: what to run, the encoded items, and a reply to complete.
+//!
+//! A backend whose workers are elsewhere calls [`Job::into_remote`](crate::Job::into_remote)
+//! on each job it gets, moves the bytes, and completes the [`Reply`]. On the other side it
+//! calls [`Function::call`] with a [`Port`] that hands out items and collects outcomes.
+//! What the bytes mean is this crate's business alone: items are encoded on the thread
+//! that submits, results are decoded on the thread that waits, and a backend never runs
+//! user code.
+
+mod bundle;
+mod function;
+mod job;
+mod port;
+
+pub use bundle::Bundle;
+pub use function::{Function, Remotable};
+pub use job::{Loss, RemoteJob, Reply, Setup};
+pub use port::{KeptState, Port};
+
+pub(crate) use bundle::Kind;
+pub(crate) use job::{RemoteBody, ReplyTo};

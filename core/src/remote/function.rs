@@ -1,0 +1,320 @@
+//! [`Function`]: what a worker process runs, as addresses within the executable.
+
+use std::convert::Infallible;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::bundle::{Bundle, Kind, decode};
+use super::port::{Kept, Port};
+use crate::panic::catch;
+use crate::work::{Plain, Trying, WithContext, WithState, Work};
+
+/// What a worker of the same binary runs: an entry of this crate, made for the types of
+/// the map, and the function pointers that it calls.
+///
+/// Addresses mean something only inside the image that they come from. A backend sends
+/// each as an offset from an anchor in the same image, and checks first that it lies
+/// there (a shared library may lie elsewhere in the other process).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Function {
+    addresses: [usize; Self::NUM_ADDRESSES],
+}
+
+/// The function pointers of a [`Work`]: function, init, exit; zero where there is none.
+type Pointers = [usize; 3];
+
+type Entry = fn(Pointers, &mut dyn Port);
+
+impl Function {
+    /// How many addresses a function has.
+    pub const NUM_ADDRESSES: usize = 4;
+
+    /// The addresses to send; zero means none and must stay zero.
+    pub fn addresses(&self) -> [usize; Self::NUM_ADDRESSES] {
+        self.addresses
+    }
+
+    /// The function with these addresses.
+    ///
+    /// # Safety
+    ///
+    /// They are what [`addresses`](Self::addresses) of a function gave in a process of
+    /// the same executable, moved to where the image lies in this process.
+    pub unsafe fn from_addresses(addresses: [usize; Self::NUM_ADDRESSES]) -> Self {
+        Self { addresses }
+    }
+
+    /// Runs the items of `port` in order, until it has no more. Never unwinds.
+    pub fn call(&self, port: &mut dyn Port) {
+        let [entry, pointers @ ..] = self.addresses;
+        // SAFETY: a `Function` is built from a real entry, or by `from_addresses` under
+        // its condition.
+        let entry = unsafe { at::<Entry>(entry) };
+        entry(pointers, port);
+    }
+
+    pub(crate) fn new<I, W>(work: &W) -> Self
+    where
+        I: DeserializeOwned + 'static,
+        W: Remotable<I>,
+    {
+        let entry: Entry = run_items::<I, W>;
+        let [function, init, exit] = work.pointers();
+        Self {
+            addresses: [address_of(entry), function, init, exit],
+        }
+    }
+}
+
+/// [`Work`] that can be rebuilt in another process of the same executable.
+///
+/// Not for implementing outside of this crate.
+pub trait Remotable<I>: Work<I, Out: Serialize + DeserializeOwned> + Sized + 'static {
+    /// The function pointers that it is made of; zero where there is none.
+    #[doc(hidden)]
+    fn pointers(&self) -> [usize; 3];
+
+    /// Encodes the shared value into `bundle`.
+    #[doc(hidden)]
+    fn encode_context(&self, bundle: &mut Bundle) -> Result<(), String>;
+
+    /// Appends an error of the function to `bundle`.
+    #[doc(hidden)]
+    fn encode_error(error: &Self::Error, bundle: &mut Bundle) -> Result<(), String>;
+
+    /// The error that `encode_error` encoded.
+    #[doc(hidden)]
+    fn decode_error(bytes: &[u8]) -> Result<Self::Error, String>;
+
+    /// The same work in this process.
+    ///
+    /// # Safety
+    ///
+    /// The pointers are what [`pointers`](Self::pointers) gave for this very type, moved
+    /// to this process.
+    #[doc(hidden)]
+    unsafe fn rebuild(pointers: [usize; 3], context: &[u8]) -> Result<Self, String>;
+}
+
+/// The address of a function pointer.
+fn address_of<P: Copy>(pointer: P) -> usize {
+    const { assert!(size_of::<P>() == size_of::<usize>()) };
+    // SAFETY: the sizes agree, and called only with function pointers, which have no
+    // uninitialised bytes.
+    unsafe { std::mem::transmute_copy(&pointer) }
+}
+
+/// The function pointer at an address.
+///
+/// # Safety
+///
+/// The address is that of a function of type `P` in this process.
+unsafe fn at<P: Copy>(address: usize) -> P {
+    const { assert!(size_of::<P>() == size_of::<usize>()) };
+    assert_ne!(address, 0, "a function of the map has no address");
+    // SAFETY: the sizes agree, and the caller vouches for the address.
+    unsafe { std::mem::transmute_copy(&address) }
+}
+
+/// The entry of a worker: decodes, calls and encodes each item of the port.
+fn run_items<I, W>(pointers: Pointers, port: &mut dyn Port)
+where
+    I: DeserializeOwned + 'static,
+    W: Remotable<I>,
+{
+    let kept = port.kept().take().and_then(Kept::<I, W>::downcast);
+    let mut kept = match kept {
+        Some(kept) => Ok(kept),
+        // SAFETY: this entry is made for `W`, and travels in one `Function` with the
+        // pointers of a `W`.
+        None => unsafe { W::rebuild(pointers, port.context()) }.map(Kept::new),
+    };
+    while let Some(bytes) = port.next() {
+        let outcome = match &mut kept {
+            Ok(kept) => match catch(|| decode::<I>(bytes)) {
+                Ok(Ok(item)) => kept.call(item),
+                Ok(Err(why)) => Outcome::NotDecodable(why),
+                Err(panic) => Outcome::NotDecodable(format!("decoding panicked: {panic}")),
+            },
+            Err(why) => Outcome::NotDecodable(format!("the context of the map: {why}")),
+        };
+        outcome.encode(port.outcomes(), W::encode_error);
+        port.done();
+    }
+    if let Ok(kept) = kept {
+        *port.kept() = Some(Box::new(kept));
+    }
+}
+
+/// How an item ended in a worker.
+pub(crate) enum Outcome<R, E> {
+    Value(R),
+    Failed(E),
+    Panicked(crate::Panic),
+    NotDecodable(String),
+}
+
+impl<R: Serialize, E> Outcome<R, E> {
+    fn encode(&self, bundle: &mut Bundle, encode_error: fn(&E, &mut Bundle) -> Result<(), String>) {
+        let start = bundle.bytes.len();
+        let encoded = catch(|| match self {
+            Self::Value(value) => bundle.push(Kind::Value, value),
+            Self::Failed(error) => encode_error(error, bundle),
+            Self::Panicked(panic) => bundle.push(
+                Kind::Panicked,
+                &(panic.message(), panic.location(), panic.backtrace()),
+            ),
+            Self::NotDecodable(why) => bundle.push(Kind::NotDecodable, why),
+        });
+        let why = match encoded {
+            Ok(Ok(())) => return,
+            Ok(Err(why)) => why,
+            Err(panic) => format!("encoding panicked: {panic}"),
+        };
+        bundle.truncate_bytes(start);
+        bundle
+            .push(Kind::NotEncodable, &why)
+            .expect("a message can be encoded");
+    }
+}
+
+impl<I, R, E> Remotable<I> for Trying<fn(I) -> Result<R, E>>
+where
+    I: 'static,
+    R: Serialize + DeserializeOwned + 'static,
+    E: Serialize + DeserializeOwned + 'static,
+{
+    fn pointers(&self) -> [usize; 3] {
+        [address_of(self.0), 0, 0]
+    }
+
+    fn encode_context(&self, _: &mut Bundle) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn encode_error(error: &E, bundle: &mut Bundle) -> Result<(), String> {
+        bundle.push(Kind::Failed, error)
+    }
+
+    fn decode_error(bytes: &[u8]) -> Result<E, String> {
+        decode(bytes)
+    }
+
+    unsafe fn rebuild([function, ..]: [usize; 3], _: &[u8]) -> Result<Self, String> {
+        // SAFETY: the caller vouches for the pointers.
+        Ok(Self(unsafe { at(function) }))
+    }
+}
+
+impl<I, R> Remotable<I> for Plain<fn(I) -> R>
+where
+    I: 'static,
+    R: Serialize + DeserializeOwned + 'static,
+{
+    fn pointers(&self) -> [usize; 3] {
+        [address_of(self.0), 0, 0]
+    }
+
+    fn encode_context(&self, _: &mut Bundle) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn encode_error(error: &Infallible, _: &mut Bundle) -> Result<(), String> {
+        match *error {}
+    }
+
+    fn decode_error(_: &[u8]) -> Result<Infallible, String> {
+        Err("a function that cannot fail has failed".to_owned())
+    }
+
+    unsafe fn rebuild([function, ..]: [usize; 3], _: &[u8]) -> Result<Self, String> {
+        // SAFETY: the caller vouches for the pointers.
+        Ok(Self(unsafe { at(function) }))
+    }
+}
+
+/// The two shapes with a context differ only in whether the function can fail.
+macro_rules! with_context {
+    ($shape:ident, $error:ty, [$($generic:ident)?], $returns:ty) => {
+        impl<I, R, $($generic,)? C> Remotable<I> for WithContext<C, $shape<fn(&C, I) -> $returns>>
+        where
+            I: 'static,
+            R: Serialize + DeserializeOwned + 'static,
+            C: Serialize + DeserializeOwned + Send + Sync + 'static,
+            $($generic: Serialize + DeserializeOwned + 'static,)?
+        {
+            fn pointers(&self) -> [usize; 3] {
+                [address_of(self.function.0), 0, 0]
+            }
+
+            fn encode_context(&self, bundle: &mut Bundle) -> Result<(), String> {
+                bundle.push(Kind::Value, &self.context)
+            }
+
+            fn encode_error(error: &$error, bundle: &mut Bundle) -> Result<(), String> {
+                <$shape<fn(()) -> $returns> as Remotable<()>>::encode_error(error, bundle)
+            }
+
+            fn decode_error(bytes: &[u8]) -> Result<$error, String> {
+                <$shape<fn(()) -> $returns> as Remotable<()>>::decode_error(bytes)
+            }
+
+            unsafe fn rebuild([function, ..]: [usize; 3], context: &[u8]) -> Result<Self, String> {
+                Ok(Self {
+                    context: decode(context)?,
+                    // SAFETY: the caller vouches for the pointers.
+                    function: $shape(unsafe { at(function) }),
+                })
+            }
+        }
+
+        impl<I, R, $($generic,)? C, S> Remotable<I>
+            for WithState<C, fn(&C) -> S, fn(S), $shape<fn(&mut S, I) -> $returns>>
+        where
+            I: 'static,
+            R: Serialize + DeserializeOwned + 'static,
+            C: Serialize + DeserializeOwned + Send + Sync + 'static,
+            S: 'static,
+            $($generic: Serialize + DeserializeOwned + 'static,)?
+        {
+            fn pointers(&self) -> [usize; 3] {
+                [
+                    address_of(self.function.0),
+                    address_of(self.init),
+                    address_of(self.exit),
+                ]
+            }
+
+            fn encode_context(&self, bundle: &mut Bundle) -> Result<(), String> {
+                bundle.push(Kind::Value, &self.context)
+            }
+
+            fn encode_error(error: &$error, bundle: &mut Bundle) -> Result<(), String> {
+                <$shape<fn(()) -> $returns> as Remotable<()>>::encode_error(error, bundle)
+            }
+
+            fn decode_error(bytes: &[u8]) -> Result<$error, String> {
+                <$shape<fn(()) -> $returns> as Remotable<()>>::decode_error(bytes)
+            }
+
+            unsafe fn rebuild(
+                [function, init, exit]: [usize; 3],
+                context: &[u8],
+            ) -> Result<Self, String> {
+                Ok(Self {
+                    context: decode(context)?,
+                    // SAFETY: the caller vouches for the pointers.
+                    init: unsafe { at(init) },
+                    // SAFETY: as above.
+                    exit: unsafe { at(exit) },
+                    // SAFETY: as above.
+                    function: $shape(unsafe { at(function) }),
+                })
+            }
+        }
+    };
+}
+
+with_context!(Plain, Infallible, [], R);
+with_context!(Trying, E, [E], Result<R, E>);

@@ -1,0 +1,229 @@
+//! [`RemoteJob`]: a job ready to leave, and the [`Reply`] that it waits for.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bundle::Bundle;
+use super::function::Function;
+use crate::{CancelOutcome, CancelReason, WorkerLost};
+
+/// A job ready to leave the process: what to run, the encoded items, and the reply.
+#[derive(Debug)]
+pub struct RemoteJob {
+    /// What to run.
+    pub function: Function,
+    /// The context and state of the map that the job belongs to, if it has either.
+    pub setup: Option<Arc<Setup>>,
+    /// How long each item may run, from its own start.
+    pub timeout: Option<Duration>,
+    /// The items.
+    pub items: Bundle,
+    /// Where their outcomes go.
+    pub reply: Reply,
+}
+
+/// What a worker needs once for a whole map, however many chunks it gets.
+///
+/// While an `Arc` of it lives, more chunks may come. When the last one is gone, workers
+/// should [stop](super::KeptState::stop) what they keep for it.
+#[derive(Debug)]
+pub struct Setup {
+    /// Unlike any other setup's of this process.
+    pub id: u64,
+    /// The encoded context.
+    pub context: Vec<u8>,
+}
+
+/// Where the outcomes of a [`RemoteJob`] go.
+///
+/// Positions count the items of the job's bundle from 0. Each position is reported once;
+/// what is reported again is ignored, and what is not reported when the reply is dropped
+/// ends as [`Dropped`](crate::TaskErrorKind::Dropped).
+pub struct Reply {
+    to: Arc<dyn ReplyTo>,
+    /// Where the position lies in the job, if some of its items could not be encoded.
+    origins: Option<Vec<u32>>,
+    missing: Missing,
+}
+
+/// Why an item has no outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Loss {
+    /// Its worker died while it ran.
+    WorkerLost(WorkerLost),
+    /// It ran longer than its limit, and its worker was killed.
+    TimedOut,
+    /// It was cancelled; it never started, or its worker was killed.
+    Cancelled(CancelReason),
+    /// It, or something that it needs, cannot be brought to a worker.
+    Undeliverable(String),
+    /// The executor gave it up.
+    Dropped,
+}
+
+/// The job's own end of a [`Reply`]. Runs on the backend's thread: no user code here.
+pub(crate) trait ReplyTo: Send + Sync {
+    /// The outcomes of the items from `first` on.
+    fn deliver(&self, first: usize, outcomes: Bundle);
+
+    /// The item has no outcome.
+    fn lose(&self, position: usize, loss: Loss);
+
+    /// Every position has been reported.
+    fn close(&self);
+
+    /// Keeps `cancel` for when the job is not wanted any more; calls it at once if that
+    /// is already so.
+    fn on_cancel(&self, cancel: CancelHook);
+}
+
+/// Takes a job back from a backend.
+pub(crate) type CancelHook = Box<dyn FnOnce() -> CancelOutcome + Send>;
+
+/// A body that can leave the process.
+pub(crate) trait RemoteBody: Send + Sync {
+    /// Encodes the items into `buffer`.
+    fn into_remote(self: Arc<Self>, buffer: Bundle) -> RemoteJob;
+}
+
+impl Reply {
+    /// `origins` are the positions that the items of a bundle of that length have in the
+    /// job, unless they are simply the same.
+    pub(crate) fn new(to: Arc<dyn ReplyTo>, len: usize, origins: Option<Vec<u32>>) -> Self {
+        Self {
+            to,
+            origins,
+            missing: Missing::new(len),
+        }
+    }
+
+    /// Reports the outcomes of the positions from `first` on, as the worker's
+    /// [`Port`](super::Port) collected them.
+    ///
+    /// # Errors
+    ///
+    /// If the bundle is malformed or exceeds the job; nothing is reported then, and the
+    /// worker that sent it should not be trusted any more.
+    pub fn deliver(&mut self, first: usize, outcomes: Bundle) -> Result<(), MalformedBundle> {
+        let end = first.checked_add(outcomes.len()).ok_or(MalformedBundle)?;
+        if end > self.missing.len || !outcomes.is_consistent() || !self.missing.all(first, end) {
+            return Err(MalformedBundle);
+        }
+        self.missing.remove(first, end);
+        match &self.origins {
+            None => self.to.deliver(first, outcomes),
+            Some(origins) => {
+                let mut start = 0;
+                for (nth, &entry) in outcomes.lengths.iter().enumerate() {
+                    let len = outcomes.len_at(nth);
+                    let one = Bundle {
+                        bytes: outcomes.bytes[start..start + len].to_vec(),
+                        lengths: vec![entry],
+                    };
+                    start += len;
+                    self.to.deliver(origins[first + nth] as usize, one);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports that the item at `position` has no outcome.
+    pub fn lose(&mut self, position: usize, loss: Loss) {
+        if self.missing.all(position, position + 1) {
+            self.missing.remove(position, position + 1);
+            let origin = match &self.origins {
+                None => position,
+                Some(origins) => origins[position] as usize,
+            };
+            self.to.lose(origin, loss);
+        }
+    }
+
+    /// The positions that were not reported yet, ascending.
+    pub fn missing(&self) -> impl Iterator<Item = usize> {
+        self.missing.iter()
+    }
+
+    /// Whether nothing is missing.
+    pub fn is_complete(&self) -> bool {
+        self.missing.iter().next().is_none()
+    }
+
+    /// Has `cancel` called, at most once and on the thread that cancels, when nobody wants
+    /// the outcomes any more. It says truthfully what that did: took a waiting job out, or
+    /// killed the worker that runs it, or came too late. It must not block.
+    ///
+    /// The backend still reports each item, as [`Loss::Cancelled`] where it did not end
+    /// otherwise.
+    pub fn on_cancel(&self, cancel: impl FnOnce() -> CancelOutcome + Send + 'static) {
+        self.to.on_cancel(Box::new(cancel));
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        let missing: Vec<usize> = self.missing.iter().collect();
+        for position in missing {
+            self.lose(position, Loss::Dropped);
+        }
+        self.to.close();
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("items", &self.missing.len)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A bundle of outcomes that does not fit the job it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MalformedBundle;
+
+impl fmt::Display for MalformedBundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the outcomes do not fit the job")
+    }
+}
+
+impl std::error::Error for MalformedBundle {}
+
+/// The positions that are yet to be reported: everything from `next` on, and a few before
+/// it that were passed over.
+#[derive(Debug)]
+struct Missing {
+    len: usize,
+    next: usize,
+    passed: Vec<usize>,
+}
+
+impl Missing {
+    fn new(len: usize) -> Self {
+        Self {
+            len,
+            next: 0,
+            passed: Vec::new(),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        self.passed.iter().copied().chain(self.next..self.len)
+    }
+
+    /// Whether all of `start..end` is missing.
+    fn all(&self, start: usize, end: usize) -> bool {
+        end <= self.len
+            && (start.min(self.next)..end.min(self.next)).all(|at| self.passed.contains(&at))
+    }
+
+    fn remove(&mut self, start: usize, end: usize) {
+        self.passed.extend(self.next..start);
+        self.passed.retain(|at| !(start..end).contains(at));
+        self.next = self.next.max(end);
+    }
+}

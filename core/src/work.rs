@@ -1,0 +1,176 @@
+//! [`Work`]: the function of a map, with whatever it needs beside the item.
+//!
+//! Every map, in this process or another, runs one of these few shapes: a plain function
+//! or one that can fail, over the item alone, over a shared context, or over a state that
+//! each worker keeps for itself.
+
+use std::convert::Infallible;
+
+/// What a map does with each item.
+///
+/// Not for implementing outside of this crate: the map methods build it from functions.
+pub trait Work<I>: Send + Sync {
+    /// What a successful item gives.
+    type Out;
+    /// What a failed item gives.
+    type Error;
+    /// What each worker keeps from item to item.
+    type State;
+
+    /// Makes a worker's state.
+    fn start(&self) -> Self::State;
+
+    /// Does one item.
+    fn call(&self, state: &mut Self::State, item: I) -> Result<Self::Out, Self::Error>;
+
+    /// Takes a worker's state when the worker has no more items.
+    fn stop(&self, state: Self::State);
+}
+
+/// A function that always gives a result.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<F>(pub(crate) F);
+
+/// A function that returns a `Result`.
+#[derive(Clone, Copy, Debug)]
+pub struct Trying<F>(pub(crate) F);
+
+impl<I, R, F> Work<I> for Plain<F>
+where
+    F: Fn(I) -> R + Send + Sync,
+{
+    type Out = R;
+    type Error = Infallible;
+    type State = ();
+
+    fn start(&self) {}
+
+    #[inline]
+    fn call(&self, (): &mut (), item: I) -> Result<R, Infallible> {
+        Ok((self.0)(item))
+    }
+
+    fn stop(&self, (): ()) {}
+}
+
+impl<I, R, E, F> Work<I> for Trying<F>
+where
+    F: Fn(I) -> Result<R, E> + Send + Sync,
+{
+    type Out = R;
+    type Error = E;
+    type State = ();
+
+    fn start(&self) {}
+
+    #[inline]
+    fn call(&self, (): &mut (), item: I) -> Result<R, E> {
+        (self.0)(item)
+    }
+
+    fn stop(&self, (): ()) {}
+}
+
+/// A function beside a value that all items share.
+#[derive(Clone, Copy, Debug)]
+pub struct WithContext<C, F> {
+    pub(crate) context: C,
+    pub(crate) function: F,
+}
+
+impl<I, R, C, F> Work<I> for WithContext<C, Plain<F>>
+where
+    C: Send + Sync,
+    F: Fn(&C, I) -> R + Send + Sync,
+{
+    type Out = R;
+    type Error = Infallible;
+    type State = ();
+
+    fn start(&self) {}
+
+    #[inline]
+    fn call(&self, (): &mut (), item: I) -> Result<R, Infallible> {
+        Ok((self.function.0)(&self.context, item))
+    }
+
+    fn stop(&self, (): ()) {}
+}
+
+impl<I, R, E, C, F> Work<I> for WithContext<C, Trying<F>>
+where
+    C: Send + Sync,
+    F: Fn(&C, I) -> Result<R, E> + Send + Sync,
+{
+    type Out = R;
+    type Error = E;
+    type State = ();
+
+    fn start(&self) {}
+
+    #[inline]
+    fn call(&self, (): &mut (), item: I) -> Result<R, E> {
+        (self.function.0)(&self.context, item)
+    }
+
+    fn stop(&self, (): ()) {}
+}
+
+/// A function over a state that each worker makes for itself, from the context.
+#[derive(Clone, Copy, Debug)]
+pub struct WithState<C, Init, Exit, F> {
+    pub(crate) context: C,
+    pub(crate) init: Init,
+    pub(crate) exit: Exit,
+    pub(crate) function: F,
+}
+
+impl<I, S, R, C, Init, Exit, F> Work<I> for WithState<C, Init, Exit, Plain<F>>
+where
+    C: Send + Sync,
+    Init: Fn(&C) -> S + Send + Sync,
+    Exit: Fn(S) + Send + Sync,
+    F: Fn(&mut S, I) -> R + Send + Sync,
+{
+    type Out = R;
+    type Error = Infallible;
+    type State = S;
+
+    fn start(&self) -> S {
+        (self.init)(&self.context)
+    }
+
+    #[inline]
+    fn call(&self, state: &mut S, item: I) -> Result<R, Infallible> {
+        Ok((self.function.0)(state, item))
+    }
+
+    fn stop(&self, state: S) {
+        (self.exit)(state);
+    }
+}
+
+impl<I, S, R, E, C, Init, Exit, F> Work<I> for WithState<C, Init, Exit, Trying<F>>
+where
+    C: Send + Sync,
+    Init: Fn(&C) -> S + Send + Sync,
+    Exit: Fn(S) + Send + Sync,
+    F: Fn(&mut S, I) -> Result<R, E> + Send + Sync,
+{
+    type Out = R;
+    type Error = E;
+    type State = S;
+
+    fn start(&self) -> S {
+        (self.init)(&self.context)
+    }
+
+    #[inline]
+    fn call(&self, state: &mut S, item: I) -> Result<R, E> {
+        (self.function.0)(state, item)
+    }
+
+    fn stop(&self, state: S) {
+        (self.exit)(state);
+    }
+}
