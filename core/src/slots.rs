@@ -114,16 +114,20 @@ where
     /// Runs claimed items, up to the first failure.
     fn run(&self, mut claim: S::Claim<'_>, state: &mut Option<W::State>, lane: usize) {
         let counts_items = self.control.is_observed();
+        let stop = self.control.token().flag();
+        let results = self.results.slots;
         let first = claim.first();
         let mut next = first;
         let caught = catch(|| {
             let state = state.get_or_insert_with(|| self.work.start());
-            while !self.control.is_stopped() {
+            while !stop.is_set() {
                 let Some(item) = claim.next() else { break };
                 let result = self.work.call(state, item)?;
+                // SAFETY: within the slots.
+                let slot = unsafe { results.add(next) };
                 // SAFETY: rules 1 and 2: the number was claimed by this call, its item is
                 // taken, and `next` only grows.
-                unsafe { self.results.write(next, result) };
+                unsafe { slot.write(result) };
                 next += 1;
                 if counts_items {
                     self.control.progress().count_ok(lane, 1);
@@ -250,19 +254,6 @@ impl<R> Results<R> {
             capacity: slots.capacity(),
             is_foreign: false,
         }
-    }
-
-    /// Moves a result into its slot.
-    ///
-    /// # Safety
-    ///
-    /// The slot is below the source's length, empty, and belongs to the caller.
-    #[inline]
-    unsafe fn write(&self, at: usize, result: R) {
-        // SAFETY: within the slots.
-        let slot = unsafe { self.slots.add(at) };
-        // SAFETY: the caller's.
-        unsafe { slot.write(result) }
     }
 
     /// The first `len` results, which have all been written.

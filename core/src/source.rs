@@ -1,5 +1,6 @@
 //! [`Source`]: where a map of known length takes its items from, a few at a time.
 
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 
@@ -98,9 +99,10 @@ impl<I: Send> Source for Items<I> {
                 (left > 0).then_some(end)
             });
         Ok(claimed.ok().map(|start| ItemsClaim {
-            items: self,
+            items: self.items,
             first: start,
             left: start..end,
+            source: PhantomData,
         }))
     }
 
@@ -138,9 +140,12 @@ impl<I> Drop for Items<I> {
 
 /// Claimed items of a vector.
 pub(crate) struct ItemsClaim<'a, I> {
-    items: &'a Items<I>,
+    /// The vector's memory: a copy, since what lies behind a reference would be read again
+    /// for each item.
+    items: *mut I,
     first: usize,
     left: Range<usize>,
+    source: PhantomData<&'a Items<I>>,
 }
 
 impl<I> Iterator for ItemsClaim<'_, I> {
@@ -150,7 +155,7 @@ impl<I> Iterator for ItemsClaim<'_, I> {
     fn next(&mut self) -> Option<I> {
         let at = self.left.next()?;
         // SAFETY: within the vector.
-        let item = unsafe { self.items.items.add(at) };
+        let item = unsafe { self.items.add(at) };
         // SAFETY: the item was claimed by this claim, which takes each number once.
         Some(unsafe { item.read() })
     }
