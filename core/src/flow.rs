@@ -218,10 +218,15 @@ where
     }
 
     /// How many items may be pulled now.
+    ///
+    /// Less than a quarter of the window is as good as none: lanes that picked up every
+    /// item's room as the consumer makes it would claim one item at a time.
     fn room(&self) -> usize {
         let in_flight =
             self.pulled.load(Ordering::Acquire) - self.delivered.load(Ordering::Acquire);
-        self.window().saturating_sub(in_flight)
+        let window = self.window();
+        let room = window.saturating_sub(in_flight);
+        if room >= window / 4 { room } else { 0 }
     }
 
     /// Whether a new ticket would find something to do.
