@@ -260,8 +260,7 @@ where
                 lane.flush();
                 continue;
             }
-            pace.start();
-            let Pulled::Items(first) = self.pull(pace.next(usize::MAX), &mut items) else {
+            let Pulled::Items(first) = self.pull(pace.size(), &mut items) else {
                 break;
             };
             let num_items = items.len();
@@ -269,8 +268,8 @@ where
                 lane.run(first + nth, 1, item);
             }
             lane.flush();
-            pace.end(num_items);
-            self.end_pull(pace.next(usize::MAX));
+            pace.done(num_items);
+            self.end_pull(pace.size());
             if only_once {
                 break;
             }

@@ -185,14 +185,13 @@ where
         let mut state = None;
         let mut pace = Pace::new(self.chunk_size, self.source.len());
         while !self.control.is_stopped() {
-            pace.start();
-            let wanted = |left: usize| pace.next(left / (4 * self.num_workers)).min(left);
+            let wanted = |left: usize| pace.size_within(left / (4 * self.num_workers)).min(left);
             match self.source.claim(&wanted) {
                 Ok(None) => break,
                 Ok(Some(claim)) => {
                     let num_items = claim.len();
                     self.run(claim, &mut state, lane);
-                    pace.end(num_items);
+                    pace.done(num_items);
                 }
                 Err((index, panic)) => {
                     let kind = TaskErrorKind::InputPanicked(panic);
