@@ -171,7 +171,10 @@ impl<R, E> Sorter<R, E> {
             Order::Completion => self.ready.push_back(entry),
             Order::Input => {
                 let place = index - self.next;
-                if place >= self.ready.len() {
+                if place == self.ready.len() {
+                    return self.ready.push_back(entry);
+                }
+                if place > self.ready.len() {
                     self.ready.resize_with(place + 1, || None);
                 }
                 self.ready[place] = entry;

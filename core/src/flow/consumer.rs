@@ -18,6 +18,8 @@ pub(crate) struct Consumer<'e, E: ?Sized, It: Iterator, W: Work<It::Item>> {
     flow: Arc<Flow<It, W>>,
     lease: Arc<Lease>,
     sorter: Sorter<W::Out, W::Error>,
+    /// Empty, with room for what an outbox holds.
+    taken: Vec<Indexed<W::Out, W::Error>>,
     /// Outcomes taken out of the outboxes.
     num_seen: usize,
     /// How many were delivered when tickets were last called for.
@@ -46,6 +48,7 @@ where
             flow,
             lease,
             sorter: Sorter::new(order),
+            taken: Vec::new(),
             num_seen: 0,
             called_at: 0,
             last_word: None,
@@ -177,9 +180,10 @@ where
 
     fn receive(&mut self) {
         for lane in &self.flow.lanes {
-            let outcomes = std::mem::take(&mut *lane.outbox.lock());
-            self.num_seen += outcomes.len();
-            for (index, outcome) in outcomes {
+            // The lane goes on with the memory of what was taken before.
+            std::mem::swap(&mut self.taken, &mut *lane.outbox.lock());
+            self.num_seen += self.taken.len();
+            for (index, outcome) in self.taken.drain(..) {
                 match outcome {
                     Err(error) if ends_input(&error) && !self.flow.control.fails_fast() => {
                         self.last_word = Some(error);
