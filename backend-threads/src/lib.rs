@@ -4,6 +4,8 @@
 mod builder;
 mod crew;
 mod gate;
+#[cfg(all(test, taskfarm_loom))]
+mod loom_models;
 mod pool;
 mod queue;
 mod sleep;
