@@ -120,10 +120,6 @@ impl<J> Local<J> {
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 impl<J> Queues<J> {
