@@ -32,6 +32,9 @@
 //! - *A job drops the pool.* Its thread cannot join itself, and another may wait for the
 //!   job; so nobody is joined. The threads hold the crew, drain it, and end by themselves.
 
+#[cfg(all(test, not(taskfarm_loom)))]
+mod tests;
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -152,6 +152,29 @@ fn loom_a_job_in_a_deque_is_stolen() {
     });
 }
 
+/// The same, but the only searcher may take an outside job that waits as well: it must see
+/// the deque of the other worker when it stops searching. Three workers are a large world,
+/// so one preemption has to do; it is enough to catch a last searcher that does not look.
+#[test]
+fn loom_a_job_in_a_deque_is_seen_by_the_last_searcher() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(1);
+    model.check(|| {
+        let (pool, tally, inner) = (pool(3), Tally::new(), Tally::new());
+        let spawn_and_wait = {
+            let (pool, inner) = (Arc::clone(&pool), Arc::clone(&inner));
+            move || {
+                spawn(&pool, &inner, nothing);
+                inner.wait_for_runs(1);
+            }
+        };
+        spawn(&pool, &tally, spawn_and_wait);
+        spawn(&pool, &tally, move || inner.wait_for_runs(1));
+        tally.wait_for_runs(2);
+        drain(&pool);
+    });
+}
+
 /// Each of two spawners may rely on the other's wake-up.
 #[test]
 fn loom_two_spawners_wake_one_worker() {

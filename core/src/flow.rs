@@ -43,11 +43,11 @@ use crate::panic::{Panic, catch, drop_quietly};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::task::cause;
-use crate::work::Work;
+use crate::work::{self, Work};
 use crate::{CancellationToken, TaskError, TaskErrorKind, frame};
 
 /// How one item ended.
-pub(crate) type Outcome<I, W> = Result<<W as Work<I>>::Out, TaskError<<W as Work<I>>::Error>>;
+type Outcome<I, W> = Result<<W as Work<I>>::Out, TaskError<<W as Work<I>>::Error>>;
 
 /// The most items that one claim pulls, unless the user says otherwise.
 const MAX_PULL: usize = 64;
@@ -69,7 +69,7 @@ pub(crate) struct Flow<It: Iterator, W: Work<It::Item>> {
     /// Items that the consumer has handed on. Written by the consumer.
     delivered: AtomicUsize,
     window: usize,
-    lanes: Box<[CachePadded<Lane<It::Item, W>>]>,
+    lanes: Lanes<It::Item, W>,
     free_lanes: Mutex<Vec<usize>>,
     again: Mutex<VecDeque<Again<It::Item>>>,
     bell: Arc<Bell>,
@@ -109,6 +109,8 @@ struct Input<It> {
     /// `None` once it ended or nobody wants more of it.
     iterator: Option<It>,
 }
+
+type Lanes<I, W> = Box<[CachePadded<Lane<I, W>>]>;
 
 /// A place to work.
 struct Lane<I, W: Work<I>> {
@@ -438,10 +440,6 @@ where
 
     /// Runs an item that may be left behind. `None`: it was, and somebody else has
     /// reported it.
-    #[expect(
-        clippy::type_complexity,
-        reason = "a result beside the spare item, used once"
-    )]
     fn call_tracked(
         &mut self,
         index: usize,
@@ -471,11 +469,7 @@ where
 
     /// The lane has no more items.
     fn stop(self) {
-        if let Some(state) = self.state {
-            if let Err(panic) = catch(|| self.flow.work.stop(state)) {
-                log::error!("the exit hook of a worker panicked: {panic}");
-            }
-        }
+        work::stop(&self.flow.work, self.state);
     }
 }
 

@@ -284,7 +284,6 @@ where
 }
 
 /// Checks the options and sets the map up, without running anything.
-#[expect(clippy::type_complexity, reason = "a pair, taken apart at once")]
 fn start<'e, E, It, W>(
     mut map: Map<'e, E, It, W>,
     delivery: Delivery,

@@ -29,7 +29,7 @@ use crate::panic::{catch, drop_quietly};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::task::cause;
-use crate::work::Work;
+use crate::work::{self, Work};
 use crate::{CancelReason, CancellationToken, TaskError, TaskErrorKind};
 
 /// A map from vector to vector that is under way.
@@ -99,16 +99,16 @@ where
         let mut ended = self.ended.lock();
         ended.filled.sort_by_key(|range| range.start);
         let missing = Some(first_gap(&ended.filled)).filter(|&gap| gap < len);
-        if let Some(gap) = missing {
-            if ended.failures.is_empty() {
-                let kind = match (self.control.stopped(), lent) {
-                    (Some(reason), _) => TaskErrorKind::Cancelled(reason),
-                    (None, Err(why)) => why.into_kind(),
-                    (None, Ok(())) => TaskErrorKind::Cancelled(CancelReason::Abandoned),
-                };
-                let failure = self.control.fail(gap, 1, kind);
-                ended.failures.push(failure);
-            }
+        if let Some(gap) = missing
+            && ended.failures.is_empty()
+        {
+            let kind = match (self.control.stopped(), lent) {
+                (Some(reason), _) => TaskErrorKind::Cancelled(reason),
+                (None, Err(why)) => why.into_kind(),
+                (None, Ok(())) => TaskErrorKind::Cancelled(CancelReason::Abandoned),
+            };
+            let failure = self.control.fail(gap, 1, kind);
+            ended.failures.push(failure);
         }
         self.control.finish(len);
         if missing.is_some() {
@@ -164,11 +164,7 @@ where
             self.run(range, &mut state, lane);
             pace.end(num_items);
         }
-        if let Some(state) = state {
-            if let Err(panic) = catch(|| self.work.stop(state)) {
-                log::error!("the exit hook of a worker panicked: {panic}");
-            }
-        }
+        work::stop(&self.work, state);
     }
 
     fn is_exhausted(&self) -> bool {
@@ -295,8 +291,10 @@ impl<I, R> Memory<I, R> {
     /// The slot holds an item, and belongs to the caller.
     #[inline]
     unsafe fn read(&self, at: usize) -> I {
-        // SAFETY: the caller's; `at` is below `len`.
-        unsafe { self.items.add(at).read() }
+        // SAFETY: `at` is below `len`.
+        let slot = unsafe { self.items.add(at) };
+        // SAFETY: the caller's.
+        unsafe { slot.read() }
     }
 
     /// Moves a result into its slot.
@@ -306,8 +304,10 @@ impl<I, R> Memory<I, R> {
     /// The slot is empty, and belongs to the caller.
     #[inline]
     unsafe fn write(&self, at: usize, result: R) {
-        // SAFETY: the caller's; `at` is below `len`.
-        unsafe { self.results.add(at).write(result) }
+        // SAFETY: `at` is below `len`.
+        let slot = unsafe { self.results.add(at) };
+        // SAFETY: the caller's.
+        unsafe { slot.write(result) }
     }
 
     /// The results, all of which have been written.

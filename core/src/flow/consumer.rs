@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Flow, LimitsThread};
 use crate::control::Control;
-use crate::events::{Feed, Order, Outcome, Sorter, ends_input};
+use crate::events::{Feed, Indexed, Order, Sorter, ends_input};
 use crate::job::GaveUp;
 use crate::lease::Lease;
 use crate::work::Work;
@@ -55,7 +55,7 @@ where
         consumer
     }
 
-    fn pop(&mut self) -> Option<(usize, Outcome<W::Out, W::Error>)> {
+    fn pop(&mut self) -> Option<Indexed<W::Out, W::Error>> {
         let outcome = self.sorter.pop()?;
         let delivered = self.sorter.num_popped();
         self.flow.delivered.store(delivered, Ordering::Release);
@@ -151,7 +151,7 @@ where
     It: Iterator<Item: Send> + Send,
     W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
 {
-    fn next_outcome(&mut self) -> Option<(usize, Outcome<W::Out, W::Error>)> {
+    fn next_outcome(&mut self) -> Option<Indexed<W::Out, W::Error>> {
         loop {
             if let Some(outcome) = self.pop() {
                 return Some(outcome);

@@ -17,7 +17,7 @@ use super::function::{Remotable, read_outcome};
 use super::job::{Loss, Setup};
 use crate::cancel::OnCancel;
 use crate::control::Control;
-use crate::events::{Feed, Order, Outcome, Sorter};
+use crate::events::{Feed, Indexed, Order, Sorter};
 use crate::flow::LimitsThread;
 use crate::job::Job;
 use crate::options::Options;
@@ -350,7 +350,7 @@ where
     It: Iterator<Item: Serialize + DeserializeOwned + Send + 'static>,
     W: Remotable<It::Item, Out: Send, Error: Send + fmt::Display>,
 {
-    fn next_outcome(&mut self) -> Option<(usize, Outcome<W::Out, W::Error>)> {
+    fn next_outcome(&mut self) -> Option<Indexed<W::Out, W::Error>> {
         loop {
             if let Some(outcome) = self.sorter.pop() {
                 return Some(outcome);
