@@ -8,7 +8,7 @@ use indicatif::TermLike;
 use parking_lot::Mutex;
 use taskfarm_core::{Observer, Progress, Report};
 
-use crate::mode::{Environment, Mode};
+use crate::mode::{Environment, ProgressMode};
 use crate::run::Run;
 use crate::sampler;
 use crate::screen::Screen;
@@ -28,10 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// ```
 /// use std::time::Duration;
 /// use taskfarm_core::{InProcessExt, InlineExecutor};
-/// use taskfarm_progress::{MapProgressExt, Mode, ProgressBar};
+/// use taskfarm_progress::{MapProgressExt, ProgressMode, ProgressBar};
 ///
 /// let bar = ProgressBar::new("hashing")
-///     .mode(Mode::Lines)
+///     .mode(ProgressMode::Lines)
 ///     .delay(Duration::from_secs(2));
 /// InlineExecutor::new().map(0..10, |_| ()).progress(bar).run()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -46,7 +46,7 @@ pub struct ProgressBar {
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) label: String,
-    pub(crate) mode: Mode,
+    pub(crate) mode: ProgressMode,
     pub(crate) delay: Duration,
 }
 
@@ -74,7 +74,7 @@ impl ProgressBar {
         Self {
             options: Options {
                 label,
-                mode: Mode::Auto,
+                mode: ProgressMode::Auto,
                 delay: Duration::from_millis(500),
             },
             inner: Arc::new(Inner {
@@ -85,8 +85,8 @@ impl ProgressBar {
         }
     }
 
-    /// How to show progress. Default: [`Mode::Auto`].
-    pub fn mode(mut self, mode: Mode) -> Self {
+    /// How to show progress. Default: [`ProgressMode::Auto`].
+    pub fn mode(mut self, mode: ProgressMode) -> Self {
         self.options.mode = mode;
         self
     }
@@ -99,7 +99,7 @@ impl ProgressBar {
 
     /// Prints a line to standard error, above the bar if one is shown.
     ///
-    /// The line is never swallowed, whatever the [`Mode`]. As with `eprintln!`, a terminal
+    /// The line is never swallowed, whatever the [`ProgressMode`]. As with `eprintln!`, a terminal
     /// that does not take it holds up the caller.
     #[doc(alias = "write")]
     pub fn println(&self, line: impl fmt::Display) {

@@ -18,7 +18,7 @@
 //! standard error, appears when the map has run for half a second, is redrawn ten times a
 //! second, and is replaced by one line that sums up when the map ends, in whatever way.
 //! Where there is no terminal that can move its cursor, a plain line comes now and then;
-//! see [`Mode`].
+//! see [`ProgressMode`].
 //!
 //! # What it costs
 //!
@@ -45,4 +45,4 @@ mod tests;
 
 pub use bar::ProgressBar;
 pub use ext::MapProgressExt;
-pub use mode::{Mode, PROGRESS_VAR, ParseModeError};
+pub use mode::{PROGRESS_VAR, ParseProgressModeError, ProgressMode};

@@ -1,4 +1,4 @@
-//! [`Mode`]: a bar, lines, or nothing.
+//! [`ProgressMode`]: a bar, lines, or nothing.
 
 use std::env;
 use std::error::Error;
@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::str::FromStr;
 
-/// The environment variable that chooses the [`Mode`] where the program does not.
+/// The environment variable that chooses the [`ProgressMode`] where the program does not.
 pub const PROGRESS_VAR: &str = "TASKFARM_PROGRESS";
 
 /// How progress is shown.
@@ -15,7 +15,7 @@ pub const PROGRESS_VAR: &str = "TASKFARM_PROGRESS";
 /// variable `TASKFARM_PROGRESS` does (`auto`, `always`, `lines` or `never`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Mode {
+pub enum ProgressMode {
     /// A bar if standard error is a terminal that can move its cursor (`TERM` is not
     /// `dumb`) and no CI service watches (`CI` is not set); lines otherwise.
     #[default]
@@ -28,7 +28,7 @@ pub enum Mode {
     Never,
 }
 
-impl Mode {
+impl ProgressMode {
     const NAMES: [(&'static str, Self); 4] = [
         ("auto", Self::Auto),
         ("always", Self::Always),
@@ -50,31 +50,33 @@ impl Mode {
     }
 }
 
-impl fmt::Display for Mode {
+impl fmt::Display for ProgressMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = Self::NAMES.iter().find(|(_, mode)| mode == self);
         f.pad(name.map_or("", |(name, _)| name))
     }
 }
 
-impl FromStr for Mode {
-    type Err = ParseModeError;
+impl FromStr for ProgressMode {
+    type Err = ParseProgressModeError;
 
-    fn from_str(text: &str) -> Result<Self, ParseModeError> {
+    fn from_str(text: &str) -> Result<Self, ParseProgressModeError> {
         let known = Self::NAMES.iter().find(|(name, _)| *name == text);
-        known.map(|&(_, mode)| mode).ok_or_else(|| ParseModeError {
-            text: text.to_owned(),
-        })
+        known
+            .map(|&(_, mode)| mode)
+            .ok_or_else(|| ParseProgressModeError {
+                text: text.to_owned(),
+            })
     }
 }
 
-/// The error of parsing a [`Mode`].
+/// The error of parsing a [`ProgressMode`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParseModeError {
+pub struct ParseProgressModeError {
     text: String,
 }
 
-impl fmt::Display for ParseModeError {
+impl fmt::Display for ParseProgressModeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = &self.text;
         write!(
@@ -84,7 +86,7 @@ impl fmt::Display for ParseModeError {
     }
 }
 
-impl Error for ParseModeError {}
+impl Error for ParseProgressModeError {}
 
 /// What is known of where the output goes.
 #[derive(Clone, Debug)]
@@ -114,13 +116,13 @@ impl Environment {
         self.is_terminal && !is_set(self.no_color.as_deref()) && !self.is_dumb()
     }
 
-    fn asked(&self) -> Mode {
+    fn asked(&self) -> ProgressMode {
         let Some(text) = self.progress.as_deref().filter(|text| !text.is_empty()) else {
-            return Mode::Auto;
+            return ProgressMode::Auto;
         };
         text.parse().unwrap_or_else(|error| {
             log::warn!("{PROGRESS_VAR}: {error}");
-            Mode::Auto
+            ProgressMode::Auto
         })
     }
 

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::bar::Options;
-use crate::mode::{Environment, Mode};
+use crate::mode::{Environment, ProgressMode};
 use crate::run::Run;
 use crate::screen::Screen;
 use crate::snapshot::Snapshot;
@@ -43,7 +43,7 @@ pub(crate) fn start(
     environment: &Environment,
 ) -> io::Result<bool> {
     let mode = options.mode.resolve(environment);
-    if mode == Mode::Never {
+    if mode == ProgressMode::Never {
         return Ok(false);
     }
     let sampler = Sampler {
@@ -51,7 +51,7 @@ pub(crate) fn start(
         screen: Arc::clone(screen),
         options: options.clone(),
         has_color: environment.has_color(),
-        draws_bar: mode == Mode::Always,
+        draws_bar: mode == ProgressMode::Always,
         last_line: Instant::now(),
         last_fraction: 0.0,
     };

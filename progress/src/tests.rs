@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use taskfarm_core::{Executor, ExecutorId, InProcess, InProcessExt, InlineExecutor, Job, Observer};
 
 use crate::mode::Environment;
-use crate::{MapProgressExt, Mode, ProgressBar};
+use crate::{MapProgressExt, ProgressBar, ProgressMode};
 
 /// A terminal as most people have it.
 fn at_home() -> Environment {
@@ -162,7 +162,7 @@ fn lines_go_above_the_bar() {
 #[test]
 fn lines_replace_the_bar_where_the_cursor_cannot_move() {
     let term = InMemoryTerm::new(20, 80);
-    let bar = bar_on(&term).mode(Mode::Lines);
+    let bar = bar_on(&term).mode(ProgressMode::Lines);
     InlineExecutor::new()
         .map(vec![0, 1, 2], |_| thread::sleep(ms(600)))
         .progress(bar)
@@ -178,7 +178,7 @@ fn lines_replace_the_bar_where_the_cursor_cannot_move() {
 #[test]
 fn never_shows_nothing_but_what_is_printed() {
     let term = InMemoryTerm::new(10, 80);
-    let bar = bar_on(&term).mode(Mode::Never);
+    let bar = bar_on(&term).mode(ProgressMode::Never);
     let lines = bar.clone();
     InlineExecutor::new()
         .map(0..2, |_| {
@@ -328,31 +328,37 @@ fn a_terminal_that_nobody_reads_stops_no_worker() {
 
 #[test]
 fn the_environment_chooses_unless_the_program_does() {
-    let resolve = |mode: Mode, change: fn(&mut Environment)| {
+    let resolve = |mode: ProgressMode, change: fn(&mut Environment)| {
         let mut environment = at_home();
         change(&mut environment);
         mode.resolve(&environment)
     };
-    let auto = |change| resolve(Mode::Auto, change);
-    assert_eq!(auto(|_| ()), Mode::Always);
-    assert_eq!(auto(|at| at.is_terminal = false), Mode::Lines);
-    assert_eq!(auto(|at| at.term = Some("dumb".to_owned())), Mode::Lines);
-    assert_eq!(auto(|at| at.ci = Some("true".to_owned())), Mode::Lines);
-    assert_eq!(auto(|at| at.ci = Some(String::new())), Mode::Always);
+    let auto = |change| resolve(ProgressMode::Auto, change);
+    assert_eq!(auto(|_| ()), ProgressMode::Always);
+    assert_eq!(auto(|at| at.is_terminal = false), ProgressMode::Lines);
+    assert_eq!(
+        auto(|at| at.term = Some("dumb".to_owned())),
+        ProgressMode::Lines
+    );
+    assert_eq!(
+        auto(|at| at.ci = Some("true".to_owned())),
+        ProgressMode::Lines
+    );
+    assert_eq!(auto(|at| at.ci = Some(String::new())), ProgressMode::Always);
     assert_eq!(
         auto(|at| at.progress = Some("never".to_owned())),
-        Mode::Never
+        ProgressMode::Never
     );
     assert_eq!(
         auto(|at| at.progress = Some("lines".to_owned())),
-        Mode::Lines
+        ProgressMode::Lines
     );
     assert_eq!(
         auto(|at| at.progress = Some("often".to_owned())),
-        Mode::Always
+        ProgressMode::Always
     );
     let never = |at: &mut Environment| at.progress = Some("never".to_owned());
-    assert_eq!(resolve(Mode::Always, never), Mode::Always);
+    assert_eq!(resolve(ProgressMode::Always, never), ProgressMode::Always);
 }
 
 #[test]
@@ -369,10 +375,15 @@ fn no_color_is_obeyed() {
 
 #[test]
 fn modes_parse_by_the_names_that_they_print() {
-    for mode in [Mode::Auto, Mode::Always, Mode::Lines, Mode::Never] {
+    for mode in [
+        ProgressMode::Auto,
+        ProgressMode::Always,
+        ProgressMode::Lines,
+        ProgressMode::Never,
+    ] {
         assert_eq!(mode.to_string().parse(), Ok(mode));
     }
-    let error = "sometimes".parse::<Mode>().unwrap_err().to_string();
+    let error = "sometimes".parse::<ProgressMode>().unwrap_err().to_string();
     assert!(
         error.contains("sometimes") && error.contains("never"),
         "{error}"
