@@ -144,7 +144,7 @@ impl fmt::Display for Backend {
 }
 
 /// Why a [`Backend`] could not be parsed or built.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct BackendError(Kind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,6 +188,13 @@ impl fmt::Display for BackendError {
             },
             Kind::Pool(error) => error.fmt(f),
         }
+    }
+}
+
+/// The message: what a `main` that returns this error prints.
+impl fmt::Debug for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
