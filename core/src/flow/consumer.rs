@@ -18,6 +18,8 @@ pub(crate) struct Consumer<'e, E: ?Sized, It: Iterator, W: Work<It::Item>> {
     flow: Arc<Flow<It, W>>,
     lease: Arc<Lease>,
     sorter: Sorter<W::Out, W::Error>,
+    /// Empty, with room for what an outbox holds.
+    taken: Vec<Indexed<W::Out, W::Error>>,
     /// Outcomes taken out of the outboxes.
     num_seen: usize,
     /// How many were delivered when tickets were last called for.
@@ -46,6 +48,7 @@ where
             flow,
             lease,
             sorter: Sorter::new(order),
+            taken: Vec::new(),
             num_seen: 0,
             called_at: 0,
             last_word: None,
@@ -60,7 +63,7 @@ where
         let delivered = self.sorter.num_popped();
         self.flow.delivered.store(delivered, Ordering::Release);
         // With half of the window free, the lanes may have gone home.
-        if delivered - self.called_at > self.flow.window / 2 {
+        if delivered - self.called_at > self.flow.window() / 2 {
             self.call_for_tickets();
         }
         Some(outcome)
@@ -152,12 +155,13 @@ where
     W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
 {
     fn next_outcome(&mut self) -> Option<Indexed<W::Out, W::Error>> {
+        let mut is_nap = true;
         loop {
             if let Some(outcome) = self.pop() {
                 return Some(outcome);
             }
             self.call_for_tickets();
-            self.flow.bell.set();
+            self.flow.bell.set(is_nap);
             self.receive();
             let outcome = self.pop();
             if outcome.is_some() || self.has_ended() {
@@ -168,6 +172,7 @@ where
                 self.flow.bell.unset();
             } else {
                 self.flow.bell.sleep();
+                is_nap = false;
             }
             self.receive();
         }
@@ -175,9 +180,10 @@ where
 
     fn receive(&mut self) {
         for lane in &self.flow.lanes {
-            let outcomes = std::mem::take(&mut *lane.outbox.lock());
-            self.num_seen += outcomes.len();
-            for (index, outcome) in outcomes {
+            // The lane goes on with the memory of what was taken before.
+            std::mem::swap(&mut self.taken, &mut *lane.outbox.lock());
+            self.num_seen += self.taken.len();
+            for (index, outcome) in self.taken.drain(..) {
                 match outcome {
                     Err(error) if ends_input(&error) && !self.flow.control.fails_fast() => {
                         self.last_word = Some(error);
