@@ -163,6 +163,10 @@
 
 mod backend;
 pub mod prelude;
+/// Has the README's example compiled and run.
+#[cfg(all(doctest, feature = "threads"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use backend::{Backend, BackendError};
 
