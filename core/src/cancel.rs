@@ -128,7 +128,8 @@ impl CancellationToken {
     /// ```
     /// use taskfarm_core::{CancellationToken, InProcessExt, InlineExecutor};
     ///
-    /// let sums = InlineExecutor::new().map(0..3_u64, |n| {
+    /// let executor = InlineExecutor::new();
+    /// let sums = executor.map(0..3_u64, |n| {
     ///     let token = CancellationToken::current();
     ///     (0..n).take_while(|_| !token.is_cancelled()).sum::<u64>()
     /// });
@@ -142,11 +143,16 @@ impl CancellationToken {
     /// A token that is cancelled with this one, and can be cancelled without it.
     pub fn child(&self) -> Self {
         let child = Self::new();
+        self.adopt(&child);
+        child
+    }
+
+    /// Has `child` cancelled with this one, at once if it is too late to wait for it.
+    pub(crate) fn adopt(&self, child: &Self) {
         let late = self.attach(Below::Child(Arc::downgrade(&child.0)));
         if let Some(reason) = late {
             child.cancel_because(reason);
         }
-        child
     }
 
     /// Asks everything under this token to stop. Later calls do nothing.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::panic::catch;
 #[cfg(feature = "remote")]
 use crate::remote::{Bundle, RemoteBody, RemoteJob};
 
@@ -45,6 +46,8 @@ pub(crate) enum GaveUp {
     ShutDown,
     /// The executor dropped it.
     Dropped,
+    /// Nobody wants it any more.
+    Abandoned,
 }
 
 impl Job {
@@ -58,7 +61,11 @@ impl Job {
     /// Never unwinds: panics of tasks become the outcome of their items.
     pub fn run(mut self) {
         if let Some(body) = self.body.take() {
-            body.run();
+            // Bodies catch what user code does; this is for the destructors of values that
+            // go with the last reference to a body.
+            if let Err(panic) = catch(|| body.run()) {
+                log::error!("a value of a task panicked when it was dropped: {panic}");
+            }
         }
     }
 
@@ -91,17 +98,21 @@ impl Job {
     }
 
     fn give_up(mut self, why: GaveUp) {
+        self.end(why);
+    }
+
+    fn end(&mut self, why: GaveUp) {
         if let Some(body) = self.body.take() {
-            body.give_up(why);
+            if let Err(panic) = catch(|| body.give_up(why)) {
+                log::error!("a value of a task panicked when it was dropped: {panic}");
+            }
         }
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if let Some(body) = self.body.take() {
-            body.give_up(GaveUp::Dropped);
-        }
+        self.end(GaveUp::Dropped);
     }
 }
 

@@ -3,11 +3,15 @@
 //! Workers do not call observers for items that end well. They count, each in a cache
 //! line of its own, and whoever wants to know reads the sums ([`Progress::tally`]).
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
+
+use crate::TaskErrorKind;
+use crate::panic::catch;
 
 /// Watches a map.
 ///
@@ -64,11 +68,48 @@ impl<T: Observer + ?Sized> Observer for Arc<T> {
     }
 }
 
+/// The observers of one map, behind a fence that keeps their panics in.
+pub(crate) struct Observers(Vec<Arc<dyn Observer>>);
+
+impl Observers {
+    pub(crate) fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
+        Self(observers)
+    }
+
+    pub(crate) fn is_some(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    pub(crate) fn start(&self, progress: &Arc<Progress>) {
+        self.each(|observer| observer.on_start(progress));
+    }
+
+    pub(crate) fn failure(&self, index: usize, error: &dyn fmt::Display) {
+        if !self.0.is_empty() {
+            let message = error.to_string();
+            self.each(|observer| observer.on_failure(index, &message));
+        }
+    }
+
+    pub(crate) fn finish(&self, report: &Report) {
+        self.each(|observer| observer.on_finish(report));
+    }
+
+    fn each(&self, tell: impl Fn(&dyn Observer)) {
+        for observer in &self.0 {
+            if let Err(panic) = catch(|| tell(&**observer)) {
+                log::error!("an observer panicked: {panic}");
+            }
+        }
+    }
+}
+
 /// The live counters of one map. Reading them costs the workers nothing.
 #[derive(Debug)]
 pub struct Progress {
     total: Option<usize>,
     started: Instant,
+    /// How many items ended well, one counter for each worker.
     ok: Box<[CachePadded<AtomicU64>]>,
     failed: AtomicU64,
     panicked: AtomicU64,
@@ -76,6 +117,8 @@ pub struct Progress {
     cancelled: AtomicU64,
     lost: AtomicU64,
     retried: AtomicU64,
+    /// The final word: workers that were left behind may go on counting.
+    report: OnceLock<Report>,
 }
 
 impl Progress {
@@ -90,6 +133,7 @@ impl Progress {
             cancelled: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             retried: AtomicU64::new(0),
+            report: OnceLock::new(),
         }
     }
 
@@ -98,13 +142,23 @@ impl Progress {
         self.total
     }
 
-    /// The time since the map started.
+    /// The time since the map started, or that it took.
     pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        match self.report.get() {
+            Some(report) => report.elapsed,
+            None => self.started.elapsed(),
+        }
     }
 
     /// The items that have ended so far, by how they ended.
     pub fn tally(&self) -> Tally {
+        match self.report.get() {
+            Some(report) => report.tally,
+            None => self.count(),
+        }
+    }
+
+    fn count(&self) -> Tally {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Tally {
             ok: self.ok.iter().map(|lane| read(lane)).sum(),
@@ -114,6 +168,51 @@ impl Progress {
             cancelled: read(&self.cancelled),
             lost: read(&self.lost),
             retried: read(&self.retried),
+        }
+    }
+
+    /// `num` more items of this lane ended well. One thread at a time for each lane: a load
+    /// and a store, not the far dearer increment.
+    #[inline]
+    pub(crate) fn count_ok(&self, lane: usize, num: u64) {
+        let counter = &self.ok[lane];
+        counter.store(counter.load(Ordering::Relaxed) + num, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_retry(&self) {
+        self.retried.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_failure<E>(&self, kind: &TaskErrorKind<E>) {
+        let counter = match kind {
+            TaskErrorKind::Failed(_) => &self.failed,
+            TaskErrorKind::Panicked(_) | TaskErrorKind::InputPanicked(_) => &self.panicked,
+            TaskErrorKind::TimedOut(_) => &self.timed_out,
+            TaskErrorKind::Cancelled(_) => &self.cancelled,
+            TaskErrorKind::WorkerLost(_)
+            | TaskErrorKind::NotEncodable(_)
+            | TaskErrorKind::NotDecodable(_)
+            | TaskErrorKind::Dropped
+            | TaskErrorKind::Refused => &self.lost,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Closes the books: of `num_items`, those that are not accounted for were cancelled.
+    pub(crate) fn close(&self, num_items: usize) -> Report {
+        let mut tally = self.count();
+        tally.cancelled += (num_items as u64).saturating_sub(tally.total());
+        *self.report.get_or_init(|| Report {
+            tally,
+            elapsed: self.started.elapsed(),
+        })
+    }
+
+    /// The final word, or how things stand.
+    pub(crate) fn report(&self) -> Report {
+        Report {
+            tally: self.tally(),
+            elapsed: self.elapsed(),
         }
     }
 }

@@ -1,0 +1,531 @@
+//! The general road of a map in this process: items are pulled from an iterator as they
+//! are needed, run by *lanes*, and their outcomes collected by a *consumer*.
+//!
+//! - The iterator sits behind one lock and is pulled by whichever lane needs items
+//!   (`pull`), never by two threads at once.
+//! - A lane is a place to work: an outbox for outcomes and, under limits, the item that
+//!   runs. A ticket of the [`Lease`](crate::lease::Lease) takes a free lane and works until the input
+//!   is exhausted or the window is full. It never waits for the consumer: a full window
+//!   sends it home, and the consumer calls for new tickets when there is room.
+//! - The consumer ([`consumer`]) is the thread that wants the results. It sleeps on the
+//!   [`Bell`].
+//!
+//! # Why the consumer sleeps through nothing
+//!
+//! The consumer sets the bell, then looks into every outbox, at the tickets and at the
+//! token, each under its lock, and only then sleeps. Whoever changes one of these does it
+//! under the same lock and afterwards looks at the bell. For each lock, one side comes
+//! first: if the consumer does, its setting of the bell happens before the other's look;
+//! if the other does, the consumer sees the change. (The counters of the input are read
+//! without its lock; but whoever finds the input exhausted ends a ticket afterwards.)
+
+mod consumer;
+mod limits;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::CachePadded;
+
+pub(crate) use consumer::Consumer;
+pub(crate) use limits::LimitsThread;
+
+use crate::bell::Bell;
+use crate::control::Control;
+use crate::job::GaveUp;
+use crate::lease::Lent;
+use crate::options::Options;
+use crate::pace::Pace;
+use crate::panic::{Panic, catch, drop_quietly};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::task::cause;
+use crate::work::Work;
+use crate::{CancellationToken, TaskError, TaskErrorKind, frame};
+
+/// How one item ended.
+pub(crate) type Outcome<I, W> = Result<<W as Work<I>>::Out, TaskError<<W as Work<I>>::Error>>;
+
+/// The most items that one claim pulls, unless the user says otherwise.
+const MAX_PULL: usize = 64;
+
+/// The default bound on items in flight, for each worker.
+pub(crate) const IN_FLIGHT_PER_WORKER: usize = 256;
+
+/// A map over an iterator that is under way.
+pub(crate) struct Flow<It: Iterator, W: Work<It::Item>> {
+    work: W,
+    control: Control,
+    executor: u64,
+    num_workers: usize,
+    input: Mutex<Input<It>>,
+    /// Items pulled so far. Written under the lock of `input`.
+    pulled: AtomicUsize,
+    /// Whether nothing more will be pulled. Written under the lock of `input`.
+    is_exhausted: AtomicBool,
+    /// Items that the consumer has handed on. Written by the consumer.
+    delivered: AtomicUsize,
+    window: usize,
+    lanes: Box<[CachePadded<Lane<It::Item, W>>]>,
+    free_lanes: Mutex<Vec<usize>>,
+    again: Mutex<VecDeque<Again<It::Item>>>,
+    bell: Arc<Bell>,
+    /// The consumer's thread, while it calls for tickets.
+    calling: Mutex<Option<ThreadId>>,
+    options: FlowOptions<It::Item>,
+}
+
+/// When the consumer gets the outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// One by one, while the map runs: items in flight are bounded.
+    Streamed,
+    /// One by one, without a bound.
+    StreamedUnbounded,
+    /// All together, when the map has ended.
+    AtEnd,
+    /// Only failures, when the map has ended.
+    Dropped,
+}
+
+/// What the lanes need of the map's options.
+struct FlowOptions<I> {
+    chunk_size: Option<usize>,
+    retries: u32,
+    clone: Option<fn(&I) -> I>,
+    timeout: Option<Duration>,
+    deadline: Option<Duration>,
+    grace: Duration,
+    /// Whether anybody wants the results of the items that end well.
+    keeps_results: bool,
+    /// Whether running items are tracked, so that they can be left behind.
+    is_limited: bool,
+}
+
+struct Input<It> {
+    /// `None` once it ended or nobody wants more of it.
+    iterator: Option<It>,
+}
+
+/// A place to work.
+struct Lane<I, W: Work<I>> {
+    outbox: Mutex<VecDeque<(usize, Outcome<I, W>)>>,
+    /// The item that runs, under limits. Whoever takes it out reports its outcome.
+    running: Mutex<Option<RunningItem<I>>>,
+}
+
+struct RunningItem<I> {
+    index: usize,
+    attempt: u32,
+    started: Instant,
+    token: CancellationToken,
+    spare: Option<I>,
+}
+
+/// An item to be tried again by any lane.
+struct Again<I> {
+    index: usize,
+    attempt: u32,
+    item: I,
+}
+
+/// What a pull brought.
+enum Pulled {
+    /// Items, of which the first has this index.
+    Items(usize),
+    /// Nothing: the input is exhausted, or the window full, or the map stopped.
+    Nothing,
+}
+
+impl<It, W> Flow<It, W>
+where
+    It: Iterator<Item: Send> + Send,
+    W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
+{
+    pub(crate) fn new(
+        iterator: It,
+        work: W,
+        control: Control,
+        executor: u64,
+        num_workers: usize,
+        delivery: Delivery,
+        options: &Options<It::Item>,
+    ) -> Arc<Self> {
+        let bell = Arc::new(Bell::default());
+        control.token().listen(Arc::downgrade(&bell) as _);
+        // One lane more than workers: for a consumer that is itself a worker and helps.
+        let num_lanes = num_workers + 1;
+        Arc::new(Self {
+            work,
+            control,
+            executor,
+            num_workers,
+            input: Mutex::new(Input {
+                iterator: Some(iterator),
+            }),
+            pulled: AtomicUsize::new(0),
+            is_exhausted: AtomicBool::new(false),
+            delivered: AtomicUsize::new(0),
+            window: match delivery {
+                Delivery::Streamed => options
+                    .in_flight
+                    .unwrap_or(IN_FLIGHT_PER_WORKER * num_workers),
+                Delivery::StreamedUnbounded | Delivery::AtEnd | Delivery::Dropped => usize::MAX,
+            },
+            lanes: (0..num_lanes)
+                .map(|_| CachePadded::new(Lane::new()))
+                .collect(),
+            free_lanes: Mutex::new((0..num_lanes).collect()),
+            again: Mutex::new(VecDeque::new()),
+            bell,
+            calling: Mutex::new(None),
+            options: FlowOptions {
+                chunk_size: options.chunk_size,
+                retries: options.retries,
+                clone: options.clone,
+                timeout: options.timeout,
+                deadline: options.deadline,
+                grace: options.grace.unwrap_or(limits::DEFAULT_GRACE),
+                keeps_results: delivery != Delivery::Dropped,
+                is_limited: options.is_limited(),
+            },
+        })
+    }
+
+    /// How many items may be pulled now.
+    fn room(&self) -> usize {
+        let in_flight =
+            self.pulled.load(Ordering::Acquire) - self.delivered.load(Ordering::Acquire);
+        self.window.saturating_sub(in_flight)
+    }
+
+    /// Whether a new ticket would find something to do.
+    fn has_work(&self) -> bool {
+        !self.control.is_stopped()
+            && ((!self.is_exhausted.load(Ordering::Acquire) && self.room() > 0)
+                || !self.again.lock().is_empty())
+    }
+
+    /// Works in one lane: until nothing is left to take, or for one pull only.
+    fn work_in(&self, number: usize, only_once: bool) {
+        let mut lane = Worker {
+            flow: self,
+            number,
+            state: None,
+        };
+        let max = match self.options.chunk_size {
+            Some(size) => size.min(self.window),
+            None => MAX_PULL.min(self.window / (4 * self.num_workers)).max(1),
+        };
+        let mut pace = match self.options.is_limited || only_once {
+            // A limited item may be left behind; nothing may wait behind it.
+            true => Pace::new(Some(1), max),
+            false => Pace::new(self.options.chunk_size, max),
+        };
+        let mut items = Vec::new();
+        loop {
+            if let Some(again) = self.take_again() {
+                lane.run(again.index, again.attempt, again.item);
+                continue;
+            }
+            pace.start();
+            let Pulled::Items(first) = self.pull(pace.next(usize::MAX), &mut items) else {
+                break;
+            };
+            let num_items = items.len();
+            for (nth, item) in items.drain(..).enumerate() {
+                lane.run(first + nth, 1, item);
+            }
+            pace.end(num_items);
+            if only_once {
+                break;
+            }
+        }
+        lane.stop();
+    }
+
+    fn take_again(&self) -> Option<Again<It::Item>> {
+        if self.options.retries == 0 {
+            return None;
+        }
+        self.again.lock().pop_front()
+    }
+
+    /// Pulls up to `wanted` items, as far as the window and the input allow.
+    fn pull(&self, wanted: usize, items: &mut Vec<It::Item>) -> Pulled {
+        let mut input = self.input.lock();
+        let wanted = wanted.min(self.room());
+        if wanted == 0 || self.control.is_stopped() {
+            return Pulled::Nothing;
+        }
+        let Some(iterator) = &mut input.iterator else {
+            return Pulled::Nothing;
+        };
+        let caught = catch(|| pull_from(iterator, wanted, items));
+        let has_ended = !matches!(caught, Ok(false));
+        let first = self.pulled.load(Ordering::Relaxed);
+        let failed = caught.err();
+        let num_pulled = items.len() + usize::from(failed.is_some());
+        self.pulled.store(first + num_pulled, Ordering::Release);
+        let ended = has_ended.then(|| {
+            self.is_exhausted.store(true, Ordering::Release);
+            input.iterator.take()
+        });
+        drop(input);
+        drop_quietly(ended);
+        if let Some(panic) = failed {
+            self.fail_input(first + items.len(), panic);
+        }
+        if items.is_empty() {
+            Pulled::Nothing
+        } else {
+            Pulled::Items(first)
+        }
+    }
+
+    /// The input panicked when it was asked for the item at `index`.
+    fn fail_input(&self, index: usize, panic: Panic) {
+        let kind = TaskErrorKind::InputPanicked(panic);
+        let error = self.control.fail(index, 1, kind);
+        // Any lane's outbox will do.
+        self.post(0, index, Err(error));
+    }
+
+    fn post(&self, lane: usize, index: usize, outcome: Outcome<It::Item, W>) {
+        self.lanes[lane].outbox.lock().push_back((index, outcome));
+        self.bell.ring();
+    }
+
+    /// How many tickets find something to do at the start.
+    pub(crate) fn num_tickets(&self) -> usize {
+        let total = self.control.progress().total().unwrap_or(usize::MAX);
+        self.num_workers.min(total)
+    }
+
+    pub(crate) fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// How many items the map has, as far as anybody knows.
+    pub(crate) fn num_items(&self) -> usize {
+        let total = self.control.progress().total().unwrap_or(0);
+        self.num_pulled().max(total)
+    }
+
+    /// How many items were pulled.
+    pub(crate) fn num_pulled(&self) -> usize {
+        self.pulled.load(Ordering::Acquire)
+    }
+
+    /// Whether items may be left that nobody pulled.
+    pub(crate) fn is_cut(&self) -> bool {
+        !self.is_exhausted.load(Ordering::Acquire)
+    }
+
+    /// What is in the outboxes.
+    pub(crate) fn take_outcomes(&self) -> impl Iterator<Item = (usize, Outcome<It::Item, W>)> {
+        self.lanes
+            .iter()
+            .flat_map(|lane| std::mem::take(&mut *lane.outbox.lock()))
+    }
+
+    /// Closes the input of a stopped map, unless somebody is inside it; whether it is
+    /// closed.
+    fn close_input(&self) -> bool {
+        let Some(mut input) = self.input.try_lock() else {
+            return false;
+        };
+        self.is_exhausted.store(true, Ordering::Release);
+        let iterator = input.iterator.take();
+        drop(input);
+        drop_quietly(iterator);
+        true
+    }
+}
+
+/// Appends up to `wanted` items; whether the iterator has ended.
+///
+/// Items that are not there yet must not hold back those that are, so more than one at a
+/// time are pulled only as far as the iterator says that it has them.
+fn pull_from<It: Iterator>(iterator: &mut It, wanted: usize, items: &mut Vec<It::Item>) -> bool {
+    let at_hand = iterator.size_hint().0.clamp(1, wanted);
+    for _ in 0..at_hand {
+        match iterator.next() {
+            Some(item) => items.push(item),
+            None => return true,
+        }
+    }
+    false
+}
+
+/// A thread at work in a lane.
+struct Worker<'a, It: Iterator, W: Work<It::Item>> {
+    flow: &'a Flow<It, W>,
+    number: usize,
+    /// Made when the first item needs it, and again after a panic.
+    state: Option<W::State>,
+}
+
+impl<It, W> Worker<'_, It, W>
+where
+    It: Iterator<Item: Send> + Send,
+    W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
+{
+    /// Runs an item to its outcome, with as many attempts as it may have.
+    fn run(&mut self, index: usize, attempt: u32, item: It::Item) {
+        let mut next = Some((attempt, item));
+        while let Some((attempt, item)) = next {
+            next = self.attempt(index, attempt, item);
+        }
+    }
+
+    /// Runs an item once; returns it for the next attempt, if there is to be one.
+    fn attempt(&mut self, index: usize, attempt: u32, item: It::Item) -> Option<(u32, It::Item)> {
+        let control = &self.flow.control;
+        if let Some(reason) = control.stopped() {
+            drop_quietly(item);
+            let error = control.fail(index, attempt, TaskErrorKind::Cancelled(reason));
+            self.flow.post(self.number, index, Err(error));
+            return None;
+        }
+        let spare = match self.spare(attempt, &item) {
+            Ok(spare) => spare,
+            Err(panic) => {
+                let error = control.fail(index, attempt, TaskErrorKind::Panicked(panic));
+                self.flow.post(self.number, index, Err(error));
+                return None;
+            }
+        };
+        let (result, spare) = if self.flow.options.is_limited {
+            self.call_tracked(index, attempt, item, spare)?
+        } else {
+            (self.call(item), spare)
+        };
+        let outcome = match (result, spare) {
+            (Ok(value), _) => {
+                control.progress().count_ok(self.number, 1);
+                if !self.flow.options.keeps_results {
+                    drop_quietly(value);
+                    return None;
+                }
+                Ok(value)
+            }
+            (Err(_), Some(spare)) if !control.is_stopped() => {
+                control.count_retry();
+                return Some((attempt + 1, spare));
+            }
+            (Err(kind), _) => Err(control.fail(index, attempt, kind)),
+        };
+        self.flow.post(self.number, index, outcome);
+        None
+    }
+
+    /// A copy of the item for another attempt, if there may be one.
+    fn spare(&self, attempt: u32, item: &It::Item) -> Result<Option<It::Item>, Panic> {
+        match self.flow.options.clone {
+            Some(clone) if attempt <= self.flow.options.retries => catch(|| clone(item)).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn call(&mut self, item: It::Item) -> Result<W::Out, TaskErrorKind<W::Error>> {
+        let work = &self.flow.work;
+        let state = &mut self.state;
+        let caught = catch(|| work.call(state.get_or_insert_with(|| work.start()), item));
+        if caught.is_err() {
+            // A panic may have left it half-changed.
+            drop_quietly(self.state.take());
+        }
+        cause(caught)
+    }
+
+    /// Runs an item that may be left behind. `None`: it was, and somebody else has
+    /// reported it.
+    #[expect(
+        clippy::type_complexity,
+        reason = "a result beside the spare item, used once"
+    )]
+    fn call_tracked(
+        &mut self,
+        index: usize,
+        attempt: u32,
+        item: It::Item,
+        spare: Option<It::Item>,
+    ) -> Option<(Result<W::Out, TaskErrorKind<W::Error>>, Option<It::Item>)> {
+        let token = self.flow.control.token().child();
+        let lane = &self.flow.lanes[self.number];
+        *lane.running.lock() = Some(RunningItem {
+            index,
+            attempt,
+            started: Instant::now(),
+            token: token.clone(),
+            spare,
+        });
+        let result = frame::enter(self.flow.executor, &token, || self.call(item));
+        let running = lane.running.lock().take();
+        match running {
+            Some(running) => Some((result, running.spare)),
+            None => {
+                drop_quietly(result);
+                None
+            }
+        }
+    }
+
+    /// The lane has no more items.
+    fn stop(self) {
+        if let Some(state) = self.state {
+            if let Err(panic) = catch(|| self.flow.work.stop(state)) {
+                log::error!("the exit hook of a worker panicked: {panic}");
+            }
+        }
+    }
+}
+
+impl<It, W> Lent for Flow<It, W>
+where
+    It: Iterator<Item: Send> + Send,
+    W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
+{
+    fn work(&self) {
+        let Some(number) = self.free_lanes.lock().pop() else {
+            return;
+        };
+        // An executor that runs jobs inside `spawn` does it on the consumer's thread: one
+        // pull is enough for it to go on with.
+        let is_consumer = self
+            .calling
+            .lock()
+            .is_some_and(|id| id == std::thread::current().id());
+        self.work_in(number, is_consumer);
+        self.free_lanes.lock().push(number);
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.control.is_stopped() || self.is_exhausted.load(Ordering::Acquire)
+    }
+
+    fn token(&self) -> &CancellationToken {
+        self.control.token()
+    }
+
+    fn ticket_ended(&self, _: Option<GaveUp>) {
+        self.bell.ring();
+    }
+
+    fn enforce_limits(&self, now: Instant) -> Option<Instant> {
+        self.enforce(now)
+    }
+}
+
+impl<I, W: Work<I>> Lane<I, W> {
+    fn new() -> Self {
+        Self {
+            outbox: Mutex::new(VecDeque::new()),
+            running: Mutex::new(None),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! [`Consumer`]: the thread that wants the results, and keeps the lanes going.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Flow, LimitsThread};
+use crate::events::{Event, Events, Order, Outcome, Sorter, ends_input, is_follower};
+use crate::job::GaveUp;
+use crate::lease::Lease;
+use crate::work::Work;
+use crate::{CancelReason, Executor, Report, TaskError, frame};
+
+/// The consuming side of a [`Flow`].
+pub(crate) struct Consumer<'e, E: ?Sized, It: Iterator, W: Work<It::Item>> {
+    executor: &'e E,
+    flow: Arc<Flow<It, W>>,
+    lease: Arc<Lease>,
+    sorter: Sorter<W::Out, W::Error>,
+    /// Outcomes taken out of the outboxes.
+    num_seen: usize,
+    /// How many were delivered when tickets were last called for.
+    called_at: usize,
+    /// Why the map ends early, told after everything else.
+    last_word: Option<TaskError<W::Error>>,
+    /// Whether a fail-fast map waits for the failure that cancelled some item.
+    is_failing: bool,
+    is_over: bool,
+    /// Ends with the consumer.
+    _limits: Option<LimitsThread>,
+}
+
+impl<'e, E, It, W> Consumer<'e, E, It, W>
+where
+    E: Executor + ?Sized,
+    It: Iterator<Item: Send> + Send,
+    W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
+{
+    pub(crate) fn new(
+        executor: &'e E,
+        flow: Arc<Flow<It, W>>,
+        lease: Arc<Lease>,
+        order: Order,
+        limits: Option<LimitsThread>,
+    ) -> Self {
+        let mut consumer = Self {
+            executor,
+            flow,
+            lease,
+            sorter: Sorter::new(order),
+            num_seen: 0,
+            called_at: 0,
+            last_word: None,
+            is_failing: false,
+            is_over: false,
+            _limits: limits,
+        };
+        consumer.call_for_tickets();
+        consumer
+    }
+
+    /// Waits for the next outcome; `None` when there will be none.
+    fn next_outcome(&mut self) -> Option<(usize, Outcome<W::Out, W::Error>)> {
+        loop {
+            if let Some(outcome) = self.pop() {
+                return Some(outcome);
+            }
+            self.call_for_tickets();
+            self.flow.bell.set();
+            self.drain();
+            let outcome = self.pop();
+            if outcome.is_some() || self.has_ended() {
+                self.flow.bell.unset();
+                return outcome;
+            }
+            if self.help() {
+                self.flow.bell.unset();
+            } else {
+                self.flow.bell.sleep();
+            }
+            self.drain();
+        }
+    }
+
+    fn pop(&mut self) -> Option<(usize, Outcome<W::Out, W::Error>)> {
+        let outcome = self.sorter.pop()?;
+        let delivered = self.sorter.num_popped();
+        self.flow.delivered.store(delivered, Ordering::Release);
+        // With half of the window free, the lanes may have gone home.
+        if delivered - self.called_at > self.flow.window / 2 {
+            self.call_for_tickets();
+        }
+        Some(outcome)
+    }
+
+    /// Takes what is in the outboxes.
+    fn drain(&mut self) {
+        for lane in &self.flow.lanes {
+            let outcomes = std::mem::take(&mut *lane.outbox.lock());
+            self.num_seen += outcomes.len();
+            for (index, outcome) in outcomes {
+                self.sorter.put(index, outcome);
+            }
+        }
+    }
+
+    /// Sees to it that as many tickets are out as find something to do.
+    fn call_for_tickets(&mut self) {
+        self.called_at = self.sorter.num_popped();
+        if !self.flow.has_work() || self.lease.lost().is_some() {
+            return;
+        }
+        let wanted = self.flow.num_workers.min(self.flow.room().max(1));
+        *self.flow.calling.lock() = Some(std::thread::current().id());
+        for _ in self.lease.tickets()..wanted {
+            self.lease.spawn(self.executor);
+        }
+        *self.flow.calling.lock() = None;
+    }
+
+    /// If this thread is a worker of the executor, runs an item here: the other workers may
+    /// all be waiting like this one.
+    fn help(&self) -> bool {
+        if !frame::is_worker_of(self.flow.executor) || !self.flow.has_work() {
+            return false;
+        }
+        let number = self.flow.free_lanes.lock().pop();
+        let Some(number) = number else { return false };
+        frame::enter(self.flow.executor, self.flow.control.token(), || {
+            self.flow.work_in(number, true);
+        });
+        self.flow.free_lanes.lock().push(number);
+        true
+    }
+
+    /// Whether there will be no more outcomes. Notes the last word.
+    fn has_ended(&mut self) -> bool {
+        if self.is_complete() {
+            return true;
+        }
+        if let Some(reason) = self.flow.control.stopped() {
+            return self.has_ended_early(reason);
+        }
+        let Some(why) = self.why_stuck() else {
+            return false;
+        };
+        let index = self.flow.num_pulled();
+        self.last_word = Some(self.flow.control.fail(index, 1, why.into_kind()));
+        self.flow.control.stop(CancelReason::ShutDown);
+        true
+    }
+
+    /// The same for a map that was stopped.
+    fn has_ended_early(&mut self, reason: CancelReason) -> bool {
+        if self.flow.control.fails_fast() {
+            // The failure itself may be about to arrive.
+            self.last_word = match self.sorter.take_failure() {
+                Some(failure) => Some(failure),
+                None if reason == CancelReason::OtherFailed => return false,
+                None => Some(TaskError::cancelled(self.sorter.num_popped(), reason)),
+            };
+            return true;
+        }
+        let was_exhausted = self.flow.is_exhausted.load(Ordering::Acquire);
+        if !self.flow.close_input() || !self.is_complete() {
+            return false;
+        }
+        if !was_exhausted && reason != CancelReason::OtherFailed {
+            self.last_word = Some(TaskError::cancelled(self.flow.num_pulled(), reason));
+        }
+        true
+    }
+
+    /// Whether every item has been seen.
+    fn is_complete(&self) -> bool {
+        self.flow.is_exhausted.load(Ordering::Acquire) && self.num_seen == self.flow.num_pulled()
+    }
+
+    /// Why nobody will run the rest of the items, if that is so.
+    fn why_stuck(&self) -> Option<GaveUp> {
+        let why = self.lease.lost()?;
+        (self.lease.tickets() == 0).then_some(why)
+    }
+
+    /// The failure that a fail-fast map reports once `error` is known: the lowest index
+    /// known. `None`: the failure that `error` follows from has not arrived.
+    fn settle(&mut self, error: TaskError<W::Error>) -> Option<TaskError<W::Error>> {
+        match self.sorter.take_failure() {
+            None if is_follower(&error) => None,
+            None => Some(error),
+            Some(other) if is_follower(&error) || other.index() < error.index() => Some(other),
+            Some(_) => Some(error),
+        }
+    }
+}
+
+impl<E, It, W> Events<W::Out, W::Error> for Consumer<'_, E, It, W>
+where
+    E: Executor + ?Sized,
+    It: Iterator<Item: Send> + Send,
+    W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
+{
+    fn next_event(&mut self) -> Option<Event<W::Out, W::Error>> {
+        while !self.is_over {
+            match self.next_outcome() {
+                Some((_, Err(error))) if self.flow.control.fails_fast() => {
+                    self.drain();
+                    self.last_word = self.settle(error);
+                    self.is_over = self.last_word.is_some();
+                    self.is_failing = true;
+                }
+                Some(_) if self.is_failing => {}
+                Some((_, Err(error))) if ends_input(&error) => self.last_word = Some(error),
+                Some((index, outcome)) => return Some(Event::Item(index, outcome)),
+                None => self.is_over = true,
+            }
+        }
+        self.finish();
+        self.last_word.take().map(Event::Broken)
+    }
+
+    fn finish(&mut self) -> Report {
+        self.end();
+        self.flow.control.report()
+    }
+}
+
+impl<E: ?Sized, It: Iterator, W: Work<It::Item>> Consumer<'_, E, It, W> {
+    fn end(&mut self) {
+        let control = &self.flow.control;
+        if !self.is_over {
+            self.is_over = true;
+            control.stop(CancelReason::Abandoned);
+        }
+        let total = control.progress().total().unwrap_or(0);
+        control.finish(self.flow.pulled.load(Ordering::Acquire).max(total));
+    }
+}
+
+impl<E: ?Sized, It: Iterator, W: Work<It::Item>> Drop for Consumer<'_, E, It, W> {
+    fn drop(&mut self) {
+        self.end();
+        self.lease.abandon();
+    }
+}
