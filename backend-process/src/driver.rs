@@ -108,11 +108,11 @@ pub(crate) struct Parts<'a> {
 #[derive(Debug)]
 pub(crate) struct Note<R> {
     pub(crate) key: Key,
-    /// The reply, unless an earlier note has it.
+    /// The reply, if this is the first note of the job.
     pub(crate) reply: Option<R>,
     pub(crate) news: News,
-    /// Nothing follows.
-    pub(crate) last: bool,
+    /// The items, whose memory may be used again, if nothing follows.
+    pub(crate) last: Option<Bundle>,
 }
 
 /// How positions of a job have ended.
@@ -194,11 +194,11 @@ impl<R> Driver<R> {
         notes.append(&mut self.notes);
     }
 
-    /// Gives back a reply that a note has taken and that was not the last.
-    pub(crate) fn put_back(&mut self, key: Key, reply: R) {
-        if let Some(job) = self.jobs.get_mut(key) {
-            job.reply = Some(reply);
-        }
+    /// The encoded bytes of the jobs that a worker has.
+    pub(crate) fn bytes_in_flight(&self, slot: usize) -> usize {
+        let flights = self.workers[slot].flights.iter();
+        let jobs = flights.filter_map(|flight| self.jobs.get(flight.key));
+        jobs.map(Job::num_bytes).sum()
     }
 
     /// Whether a closed pool has no process and no news any more.
@@ -626,6 +626,7 @@ impl<R> Driver<R> {
             return false;
         }
         flight.next += count;
+        worker.items_done += u64::from(count);
         let key = flight.key;
         if flight.next == flight.end {
             worker.land(at);
@@ -648,11 +649,11 @@ impl<R> Driver<R> {
             return;
         };
         job.left -= count;
-        let last = job.left == 0;
+        let is_last = job.left == 0;
         let reply = job.reply.take();
-        if last {
-            let _ = self.jobs.remove(key);
-        }
+        let last = is_last
+            .then(|| self.jobs.remove(key).map(Job::into_items))
+            .flatten();
         self.notes.push(Note {
             key,
             reply,

@@ -78,7 +78,10 @@ impl Zygote {
 
     fn pool_is_dead(&self) -> bool {
         let none = Some(std::time::Duration::ZERO);
-        sys::wait_readable(&[self.pool.as_fd()], none) == Ok(sys::Wait::Ready)
+        matches!(
+            sys::wait_readable(&[self.pool.as_fd()], none),
+            Ok(sys::Wait::Ready)
+        )
     }
 
     fn read_packets(&mut self) {

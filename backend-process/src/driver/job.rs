@@ -36,7 +36,7 @@ pub(crate) struct Job<R> {
     /// Whether the queue holds its key.
     pub(super) queued: bool,
     pub(super) cancelled: Option<CancelReason>,
-    /// Missing while a note has it.
+    /// Until the first note takes it.
     pub(super) reply: Option<R>,
 }
 
@@ -68,7 +68,7 @@ impl<R> Job<R> {
         let end = first.start.saturating_add(most).min(first.end);
         let range = first.start..end;
         first.start = end;
-        if first.is_empty() {
+        if first.start == first.end {
             self.todo.pop_front();
         }
         // Now, while `self` may change: `message` finds the bytes from here.
@@ -106,6 +106,10 @@ impl<R> Job<R> {
         };
         let entries = &self.items.lengths[start..end];
         (header, Parts { entries, bytes })
+    }
+
+    pub(super) fn into_items(self) -> Bundle {
+        self.items
     }
 
     /// The bytes of the items.

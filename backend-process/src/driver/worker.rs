@@ -78,6 +78,8 @@ pub(super) enum Outgoing {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) state: State,
+    /// The items that had an outcome.
+    pub(crate) items_done: u64,
     /// By ascending `seq`; the first one runs.
     pub(crate) flights: VecDeque<Flight>,
     pub(super) outbox: VecDeque<Outgoing>,
@@ -111,6 +113,7 @@ impl Worker {
     pub(super) fn vacant() -> Self {
         Self {
             state: State::Vacant,
+            items_done: 0,
             flights: VecDeque::new(),
             outbox: VecDeque::new(),
             sent: 0,

@@ -108,6 +108,12 @@ impl SharedMemory {
     }
 }
 
+/// The bytes of the words.
+pub(crate) fn as_bytes(words: &[u32]) -> &[u8] {
+    // SAFETY: a word is four initialised bytes without padding, and bytes need no alignment.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
+}
+
 impl Drop for SharedMemory {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, and no reference into it outlives `self`.

@@ -94,7 +94,7 @@ pub(crate) fn block_all_signals() {
 }
 
 /// Unblocks every signal on this thread.
-pub(crate) fn default_signals() {
+fn default_signals() {
     change_signals(libc::SIG_UNBLOCK, all_signals());
 }
 
