@@ -309,12 +309,6 @@ where
         &self.control
     }
 
-    /// How many items the map has, as far as anybody knows.
-    pub(crate) fn num_items(&self) -> usize {
-        let total = self.control.progress().total().unwrap_or(0);
-        self.num_pulled().max(total)
-    }
-
     /// How many items were pulled.
     pub(crate) fn num_pulled(&self) -> usize {
         self.pulled.load(Ordering::Acquire)

@@ -8,16 +8,16 @@ use std::sync::Arc;
 
 use crate::control::Control;
 use crate::crew::{Crew, StateCrew};
-use crate::events::{Event, Events, Order};
+use crate::events::{Event, Order, Teller};
 use crate::flow::{Consumer, Delivery, Flow, LimitsThread};
 use crate::job::{GaveUp, Job};
 use crate::lease::{self, Lease, Lent, forget_lifetime};
-use crate::map::{Drive, Ended, Engine, StreamEngine};
+use crate::map::{self, Drive, Ended, Engine, StreamEngine};
 use crate::scope::{Scope, scope};
 use crate::slots::Slots;
 use crate::stream::BoxedEvents;
 use crate::task::Task;
-use crate::work::{Plain, Trying, Work};
+use crate::work::{Bare, Plain, Trying, Work};
 use crate::{
     CancelReason, ErrorPolicy, Executor, Handle, InProcess, Map, MapError, SetupError, TaskError,
     frame,
@@ -131,14 +131,11 @@ pub trait InProcessExt: Executor<Reach = InProcess> {
     /// assert_eq!(lengths, [1, 2, 3]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    fn init<S, Init>(
-        &self,
-        init: Init,
-    ) -> StateCrew<'_, Self, (), impl Fn(&()) -> S + Send + Sync, fn(S), InProcess>
+    fn init<S, Init>(&self, init: Init) -> StateCrew<'_, Self, (), Bare<Init>, fn(S), InProcess>
     where
         Init: Fn() -> S + Send + Sync,
     {
-        StateCrew::new(self, (), move |(): &()| init(), drop::<S> as fn(S))
+        StateCrew::new(self, (), Bare(init), drop::<S> as fn(S))
     }
 
     /// Runs `body`, in which tasks that borrow can be submitted; returns when all of them
@@ -196,20 +193,22 @@ where
             return consume_limited(executor, flow, lent, order, tell);
         }
         let (executor, flow) = start(map, delivery)?;
-        Ok(lease::lend(executor.id().key(), flow.clone(), |lease| {
-            match delivery {
+        Ok(lease::lend(
+            executor.id().key(),
+            flow.clone(),
+            |lease| match delivery {
                 Delivery::Streamed | Delivery::StreamedUnbounded => {
-                    let mut consumer =
+                    let consumer =
                         Consumer::new(executor, flow.clone(), lease.clone(), order, None);
-                    tell_all(&mut consumer, tell);
+                    Teller::new(consumer).tell_all(tell)
                 }
                 Delivery::AtEnd | Delivery::Dropped => {
                     let lent = work_off(executor, lease, flow.num_tickets());
                     tell_at_end(&flow, lent, tell);
+                    flow.control().ended()
                 }
-            }
-            ended(flow.control())
-        }))
+            },
+        ))
     }
 
     fn collect(mut map: Map<'_, E, It, W>) -> Result<Vec<W::Out>, MapError<W::Error>> {
@@ -257,7 +256,7 @@ where
     It: IntoIterator<Item: Send, IntoIter: Send>,
     W: Work<It::Item, Out: Send, Error: fmt::Display + Send>,
 {
-    crate::map::collect_by_events(map.options.policy, |tell| {
+    map::collect_by_events(map.options.policy, |tell| {
         <InProcess as Engine<E, It, W>>::drive(map, Drive::AtEnd, tell)
     })
 }
@@ -277,11 +276,10 @@ where
         let (executor, flow) = start(map, Delivery::Streamed)?;
         let lease = Lease::new(executor.id().key(), flow.clone());
         let limits = is_limited
-            .then(|| limits_of(flow.clone(), flow.control()))
+            .then(|| LimitsThread::start(flow.clone(), flow.control().token()))
             .transpose()?;
-        Ok(Box::new(Consumer::new(
-            executor, flow, lease, order, limits,
-        )))
+        let consumer = Consumer::new(executor, flow, lease, order, limits);
+        Ok(Box::new(Teller::new(consumer)))
     }
 }
 
@@ -332,24 +330,9 @@ where
     W: Work<It::Item, Out: Send, Error: fmt::Display + Send>,
 {
     let lease = Lease::new(executor.id().key(), lent.clone());
-    let limits = limits_of(lent, flow.control())?;
-    let mut consumer = Consumer::new(executor, flow.clone(), lease, order, Some(limits));
-    tell_all(&mut consumer, tell);
-    Ok(ended(flow.control()))
-}
-
-fn limits_of(lent: Arc<dyn Lent>, control: &Control) -> Result<LimitsThread, SetupError> {
-    LimitsThread::start(lent, control.token()).map_err(|error| {
-        SetupError::unsupported(format!(
-            "no thread could be started to enforce the time limits: {error}"
-        ))
-    })
-}
-
-fn tell_all<R, E>(events: &mut dyn Events<R, E>, tell: &mut dyn FnMut(Event<R, E>)) {
-    while let Some(event) = events.next_event() {
-        tell(event);
-    }
+    let limits = LimitsThread::start(lent, flow.control().token())?;
+    let consumer = Consumer::new(executor, flow, lease, order, Some(limits));
+    Ok(Teller::new(consumer).tell_all(tell))
 }
 
 /// Has the executor do the work, with this thread's help if it is one of its workers.
@@ -394,14 +377,7 @@ fn tell_at_end<It, W>(
     if let Some(error) = broken {
         tell(Event::Broken(error));
     }
-    control.finish(flow.num_items());
-}
-
-fn ended(control: &Control) -> Ended {
-    Ended {
-        report: control.report(),
-        stopped: control.stopped(),
-    }
+    control.finish(flow.num_pulled());
 }
 
 /// The items as a vector, if that is what they are.

@@ -22,6 +22,8 @@ mod pace;
 mod panic;
 #[cfg(feature = "remote")]
 pub mod remote;
+#[cfg(feature = "remote")]
+mod same_binary;
 mod scope;
 mod slots;
 mod stream;
@@ -47,6 +49,8 @@ pub use map::Map;
 pub use observer::{Observer, Progress, Report, Tally};
 pub use options::ErrorPolicy;
 pub use panic::Panic;
+#[cfg(feature = "remote")]
+pub use same_binary::{SameBinaryExt, Wire};
 pub use scope::Scope;
 pub use stream::{AsCompleted, Ordered};
 pub use wait::{AsCompletedHandles, When, as_completed, wait};

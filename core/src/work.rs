@@ -116,6 +116,38 @@ where
     fn stop(&self, (): ()) {}
 }
 
+/// What makes a worker's state from the context of a map.
+///
+/// Implemented for functions of the context, and for [`Bare`].
+pub trait Make<C>: Send + Sync {
+    /// The state.
+    type State;
+
+    /// Makes one.
+    fn make(&self, context: &C) -> Self::State;
+}
+
+/// A function that makes a state from nothing.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub struct Bare<F>(pub(crate) F);
+
+impl<S, F: Fn() -> S + Send + Sync> Make<()> for Bare<F> {
+    type State = S;
+
+    fn make(&self, (): &()) -> S {
+        (self.0)()
+    }
+}
+
+impl<C, S, F: Fn(&C) -> S + Send + Sync> Make<C> for F {
+    type State = S;
+
+    fn make(&self, context: &C) -> S {
+        self(context)
+    }
+}
+
 /// A function over a state that each worker makes for itself, from the context.
 #[derive(Clone, Copy, Debug)]
 pub struct WithState<C, Init, Exit, F> {
@@ -128,7 +160,7 @@ pub struct WithState<C, Init, Exit, F> {
 impl<I, S, R, C, Init, Exit, F> Work<I> for WithState<C, Init, Exit, Plain<F>>
 where
     C: Send + Sync,
-    Init: Fn(&C) -> S + Send + Sync,
+    Init: Make<C, State = S>,
     Exit: Fn(S) + Send + Sync,
     F: Fn(&mut S, I) -> R + Send + Sync,
 {
@@ -137,7 +169,7 @@ where
     type State = S;
 
     fn start(&self) -> S {
-        (self.init)(&self.context)
+        self.init.make(&self.context)
     }
 
     #[inline]
@@ -153,7 +185,7 @@ where
 impl<I, S, R, E, C, Init, Exit, F> Work<I> for WithState<C, Init, Exit, Trying<F>>
 where
     C: Send + Sync,
-    Init: Fn(&C) -> S + Send + Sync,
+    Init: Make<C, State = S>,
     Exit: Fn(S) + Send + Sync,
     F: Fn(&mut S, I) -> Result<R, E> + Send + Sync,
 {
@@ -162,7 +194,7 @@ where
     type State = S;
 
     fn start(&self) -> S {
-        (self.init)(&self.context)
+        self.init.make(&self.context)
     }
 
     #[inline]
