@@ -31,7 +31,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use taskfarm_core::remote::{Bundle, Loss, Setup};
-use taskfarm_core::{CancelOutcome, CancelReason, ProcessEnd, Shutdown, WorkerLost};
+use taskfarm_core::{CancelOutcome, ProcessEnd, Shutdown, WorkerLost};
 
 use crate::message::{Header, Kind};
 use crate::page::Current;
@@ -220,7 +220,7 @@ impl<R> Driver<R> {
                 self.enqueue_last(key);
                 self.dispatch(now, out);
             }
-            Phase::Closing => self.lose_all_todo(key, &Loss::Cancelled(CancelReason::ShutDown)),
+            Phase::Closing => self.lose_all_todo(key, &Loss::Cancelled),
             Phase::Broken(why) => {
                 let loss = Loss::Undeliverable(why.clone());
                 self.lose_all_todo(key, &loss);
@@ -363,7 +363,7 @@ impl<R> Driver<R> {
         if self.jobs.get_mut(key).is_none_or(|job| job.left == 0) {
             return CancelOutcome::TooLate;
         }
-        let outcome = self.cancel_because(key, CancelReason::Asked, true, out);
+        let outcome = self.withdraw_job(key, true, out);
         self.wants_io = true;
         outcome
     }
@@ -380,7 +380,7 @@ impl<R> Driver<R> {
             _ => false,
         };
         for key in self.jobs.keys() {
-            self.cancel_because(key, CancelReason::ShutDown, kill, out);
+            self.withdraw_job(key, kill, out);
         }
     }
 
@@ -684,9 +684,8 @@ impl<R> Driver<R> {
             let Some(job) = self.jobs.get_mut(flight.key) else {
                 continue;
             };
-            if let Some(reason) = job.cancelled {
-                let loss = Loss::Cancelled(reason);
-                self.lose_range(flight.key, flight.next..flight.end, &loss);
+            if job.cancelled {
+                self.lose_range(flight.key, flight.next..flight.end, &Loss::Cancelled);
                 continue;
             }
             if flight.next < flight.end {
@@ -733,7 +732,7 @@ impl<R> Driver<R> {
         let loss = match doom {
             None => Loss::WorkerLost(lost.clone()),
             Some(Doom::TimedOut) => Loss::TimedOut,
-            Some(Doom::Cancelled(reason)) => Loss::Cancelled(reason),
+            Some(Doom::Cancelled) => Loss::Killed,
             Some(Doom::Protocol) => {
                 Loss::WorkerLost(WorkerLost::new(lost.pid, ProcessEnd::Protocol))
             }
@@ -747,31 +746,25 @@ impl<R> Driver<R> {
         self.requeue(VecDeque::from([rest]));
     }
 
-    fn cancel_because(
-        &mut self,
-        key: Key,
-        reason: CancelReason,
-        kill: bool,
-        out: &mut impl Outside,
-    ) -> CancelOutcome {
-        let loss = Loss::Cancelled(reason);
+    /// Takes back what has not started of a job, and may kill what has.
+    fn withdraw_job(&mut self, key: Key, kill: bool, out: &mut impl Outside) -> CancelOutcome {
         let mut outcome = CancelOutcome::TooLate;
         if let Some(job) = self.jobs.get_mut(key) {
-            job.cancelled = Some(reason);
+            job.cancelled = true;
             if !job.todo.is_empty() {
                 outcome = CancelOutcome::NotStarted;
             }
         }
-        self.lose_all_todo(key, &loss);
+        self.lose_all_todo(key, &Loss::Cancelled);
         for slot in 0..self.workers.len() {
             for flight in self.workers[slot].flights_of(key) {
                 if out.take_back(slot, flight.seq) {
-                    self.withdraw(slot, &flight, &loss, out);
+                    self.withdraw(slot, &flight, out);
                     if outcome == CancelOutcome::TooLate {
                         outcome = CancelOutcome::NotStarted;
                     }
                 } else if kill && out.stop_message(slot, flight.seq) {
-                    self.doom(slot, Doom::Cancelled(reason), out);
+                    self.doom(slot, Doom::Cancelled, out);
                     outcome = CancelOutcome::Killed;
                 }
             }
@@ -780,7 +773,7 @@ impl<R> Driver<R> {
     }
 
     /// Forgets a message that its worker will not start.
-    fn withdraw(&mut self, slot: usize, flight: &Flight, loss: &Loss, out: &mut impl Outside) {
+    fn withdraw(&mut self, slot: usize, flight: &Flight, out: &mut impl Outside) {
         let worker = &mut self.workers[slot];
         worker.flights.retain(|other| other.seq != flight.seq);
         let half_sent = matches!(worker.outbox.front(), Some(Outgoing::Job { seq }) if *seq == flight.seq)
@@ -788,9 +781,9 @@ impl<R> Driver<R> {
         if half_sent {
             // The worker waits for the rest of a payload that is about to go: a new worker
             // costs less than keeping the payload.
-            self.doom(slot, Doom::Cancelled(CancelReason::Asked), out);
+            self.doom(slot, Doom::Cancelled, out);
         }
-        self.lose_range(flight.key, flight.next..flight.end, loss);
+        self.lose_range(flight.key, flight.next..flight.end, &Loss::Cancelled);
     }
 
     fn doom(&mut self, slot: usize, doom: Doom, out: &mut impl Outside) {

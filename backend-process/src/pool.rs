@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 use taskfarm_core::remote::{Bundle, Loss, RemoteJob, Reply};
 use taskfarm_core::{
-    BuildError, CancelOutcome, CancelReason, Capabilities, Executor, ExecutorId, Job, SameBinary,
+    BuildError, CancelOutcome, Capabilities, Executor, ExecutorId, Job, SameBinary,
     Shutdown, TimeLimits,
 };
 
@@ -269,7 +269,7 @@ impl Shared {
         let mut inner = self.inner.lock();
         let refusal = match inner.driver.phase() {
             Phase::Open => None,
-            Phase::Closing => Some(Loss::Cancelled(CancelReason::ShutDown)),
+            Phase::Closing => Some(Loss::Cancelled),
             Phase::Broken(why) => Some(Loss::Undeliverable(why.clone())),
         };
         if let Some(loss) = refusal {

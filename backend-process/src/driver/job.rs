@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use taskfarm_core::CancelReason;
 use taskfarm_core::remote::{Bundle, Setup};
 
 use super::{Nanos, Parts};
@@ -35,7 +34,7 @@ pub(crate) struct Job<R> {
     pub(super) left: u32,
     /// Whether the queue holds its key.
     pub(super) queued: bool,
-    pub(super) cancelled: Option<CancelReason>,
+    pub(super) cancelled: bool,
     /// Until the first note takes it.
     pub(super) reply: Option<R>,
 }
@@ -56,7 +55,7 @@ impl<R> Job<R> {
             todo,
             left: len,
             queued: false,
-            cancelled: None,
+            cancelled: false,
             reply: Some(job.reply),
         }
     }

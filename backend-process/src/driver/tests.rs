@@ -306,7 +306,8 @@ impl Play {
                     let what = match loss {
                         Loss::WorkerLost(_) => "lost",
                         Loss::TimedOut => "timed out",
-                        Loss::Cancelled(_) => "cancelled",
+                        Loss::Cancelled => "cancelled",
+                        Loss::Killed => "killed",
                         _ => "undeliverable",
                     };
                     (position..position + 1, what)
@@ -354,8 +355,8 @@ impl Play {
             for (position, what) in told {
                 let started = self.world.started.contains(&(number as i64, position));
                 match what {
-                    "delivered" | "lost" | "timed out" => assert!(started, "{what} unstarted"),
-                    _ => {}
+                    "delivered" | "lost" | "timed out" | "killed" => assert!(started, "{what} unstarted"),
+                    _ => assert!(!started, "{what}, but it has started"),
                 }
                 if let Some(before) = self.started_at_cancel.get(&number) {
                     let began_before = before.contains(&(number as i64, position));

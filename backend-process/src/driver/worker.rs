@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use taskfarm_core::CancelReason;
 use taskfarm_core::remote::Setup;
 
 use super::{DEPTH, Key, Nanos, SUPPLY};
@@ -40,7 +39,7 @@ pub(crate) enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doom {
     TimedOut,
-    Cancelled(CancelReason),
+    Cancelled,
     Protocol,
 }
 
