@@ -60,7 +60,7 @@ where
         let delivered = self.sorter.num_popped();
         self.flow.delivered.store(delivered, Ordering::Release);
         // With half of the window free, the lanes may have gone home.
-        if delivered - self.called_at > self.flow.window / 2 {
+        if delivered - self.called_at > self.flow.window() / 2 {
             self.call_for_tickets();
         }
         Some(outcome)
@@ -152,12 +152,13 @@ where
     W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
 {
     fn next_outcome(&mut self) -> Option<Indexed<W::Out, W::Error>> {
+        let mut is_nap = true;
         loop {
             if let Some(outcome) = self.pop() {
                 return Some(outcome);
             }
             self.call_for_tickets();
-            self.flow.bell.set();
+            self.flow.bell.set(is_nap);
             self.receive();
             let outcome = self.pop();
             if outcome.is_some() || self.has_ended() {
@@ -168,6 +169,7 @@ where
                 self.flow.bell.unset();
             } else {
                 self.flow.bell.sleep();
+                is_nap = false;
             }
             self.receive();
         }

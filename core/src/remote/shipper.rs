@@ -357,7 +357,7 @@ where
             }
             self.send_chunks();
             let bell = self.common.inbox.bell.clone();
-            bell.set();
+            bell.set(false);
             self.receive();
             let outcome = self.sorter.pop();
             if outcome.is_some() || self.has_ended() {
