@@ -52,10 +52,9 @@ impl Control {
             stopped_since: OnceLock::new(),
         };
         // A map inside a task stops with the task.
-        for above in [options.token.take(), crate::frame::current_token()] {
-            if let Some(above) = above {
-                above.adopt(&control.token);
-            }
+        let above = [options.token.take(), crate::frame::current_token()];
+        for above in above.into_iter().flatten() {
+            above.adopt(&control.token);
         }
         control.observers.start(&control.progress);
         control

@@ -121,7 +121,6 @@ where
     }
 
     /// A map of `f(&mut state, item)`.
-    #[expect(clippy::type_complexity, reason = "the map's type names its parts")]
     pub fn map<S, It, R, F>(
         self,
         items: It,
@@ -139,7 +138,6 @@ where
     }
 
     /// A map of a function that can fail.
-    #[expect(clippy::type_complexity, reason = "the map's type names its parts")]
     pub fn try_map<S, It, R, Err, F>(
         self,
         items: It,

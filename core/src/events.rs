@@ -18,6 +18,9 @@ pub(crate) enum Order {
 /// How one item ended.
 pub(crate) type Outcome<R, E> = Result<R, TaskError<E>>;
 
+/// An outcome with the index of its item.
+pub(crate) type Indexed<R, E> = (usize, Outcome<R, E>);
+
 /// What a map says while it runs.
 #[derive(Debug)]
 pub(crate) enum Event<R, E> {
@@ -40,7 +43,7 @@ pub(crate) trait Events<R, E> {
 /// An engine that gives one outcome after the other, whatever the policy.
 pub(crate) trait Feed<R, E> {
     /// Waits for the next outcome in order; `None` when there will be none.
-    fn next_outcome(&mut self) -> Option<(usize, Outcome<R, E>)>;
+    fn next_outcome(&mut self) -> Option<Indexed<R, E>>;
 
     /// Takes in what has arrived, without waiting.
     fn receive(&mut self);
@@ -148,7 +151,7 @@ impl<R, E, F: Feed<R, E>> Events<R, E> for Teller<F> {
 pub(crate) struct Sorter<R, E> {
     order: Order,
     /// In input order: what is known from `next` on. In completion order: what is known.
-    ready: VecDeque<Option<(usize, Outcome<R, E>)>>,
+    ready: VecDeque<Option<Indexed<R, E>>>,
     /// How many were taken out.
     next: usize,
 }
@@ -177,7 +180,7 @@ impl<R, E> Sorter<R, E> {
     }
 
     /// The next outcome in order, if it is known.
-    pub(crate) fn pop(&mut self) -> Option<(usize, Outcome<R, E>)> {
+    pub(crate) fn pop(&mut self) -> Option<Indexed<R, E>> {
         let entry = self.ready.front_mut()?.take()?;
         self.ready.pop_front();
         self.next += 1;

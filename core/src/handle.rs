@@ -189,10 +189,10 @@ impl<R, E> Future for Handle<'_, R, E> {
 
 impl<R, E> Drop for Handle<'_, R, E> {
     fn drop(&mut self) {
-        if self.cancel_on_drop {
-            if let Some(task) = &self.task {
-                task.cancel(CancelReason::Abandoned);
-            }
+        if self.cancel_on_drop
+            && let Some(task) = &self.task
+        {
+            task.cancel(CancelReason::Abandoned);
         }
     }
 }

@@ -13,8 +13,10 @@ use crate::flow::{Consumer, Delivery, Flow, LimitsThread};
 use crate::job::{GaveUp, Job};
 use crate::lease::{self, Lease, Lent, forget_lifetime};
 use crate::map::{self, Drive, Ended, Engine, StreamEngine};
+use crate::options::Options;
 use crate::scope::{Scope, scope};
 use crate::slots::Slots;
+use crate::source::{Counted, Items, Source};
 use crate::stream::BoxedEvents;
 use crate::task::Task;
 use crate::work::{Bare, Plain, Trying, Work};
@@ -211,43 +213,76 @@ where
         ))
     }
 
-    fn collect(mut map: Map<'_, E, It, W>) -> Result<Vec<W::Out>, MapError<W::Error>> {
+    fn collect(map: Map<'_, E, It, W>) -> Result<Vec<W::Out>, MapError<W::Error>> {
         let options = &map.options;
         let ends_at_failure = options.policy == ErrorPolicy::FailFast && options.retries == 0;
         if !ends_at_failure || options.is_limited() {
-            return collect_by_events::<E, It, W>(map);
+            return collect_by_events(map);
         }
-        options.check(map.executor.capabilities())?;
-        let executor = map.executor;
-        let items = match into_vec(map.items) {
-            Ok(items) => items,
-            Err(items) => {
-                map = Map {
-                    executor,
-                    items,
-                    work: map.work,
-                    options: map.options,
-                };
-                return collect_by_events::<E, It, W>(map);
+        match into_vec(map.items) {
+            Ok(items) => {
+                let source = Items::new(items);
+                collect_in_slots(map.executor, source, map.work, map.options)
             }
-        };
-        let num_workers = executor.parallelism().get();
-        let chunk_size = map.options.chunk_size;
-        let total = Some(items.len());
-        let control = Control::new(executor, &mut map.options, total, num_workers + 1);
-        let slots = Arc::new(Slots::new(
-            items,
-            map.work,
-            control,
-            num_workers,
-            chunk_size,
-        ));
-        let lent = lease::lend(executor.id().key(), slots.clone(), |lease| {
-            work_off(executor, lease, slots.num_tickets())
-        });
-        let slots = Arc::into_inner(slots).expect("a lease that has ended holds nothing");
-        slots.into_results(lent).map_err(MapError::failed)
+            Err(items) => {
+                let items = items.into_iter();
+                match known_len(&items).filter(|&len| may_reserve::<W::Out>(len)) {
+                    Some(len) => {
+                        let source = Counted::new(items, len);
+                        collect_in_slots(map.executor, source, map.work, map.options)
+                    }
+                    None => collect_by_events(Map {
+                        executor: map.executor,
+                        items,
+                        work: map.work,
+                        options: map.options,
+                    }),
+                }
+            }
+        }
     }
+}
+
+/// Whether room for so many results may be reserved before there is one.
+fn may_reserve<R>(len: usize) -> bool {
+    const MAX_BYTES: usize = 1 << 30;
+    len.saturating_mul(size_of::<R>()) <= MAX_BYTES
+}
+
+/// How many items an iterator has, if it knows.
+fn known_len<It: Iterator>(items: &It) -> Option<usize> {
+    match items.size_hint() {
+        (low, Some(high)) if low == high => Some(low),
+        _ => None,
+    }
+}
+
+fn collect_in_slots<E, S, W>(
+    executor: &E,
+    source: S,
+    work: W,
+    mut options: Options<S::Item>,
+) -> Result<Vec<W::Out>, MapError<W::Error>>
+where
+    E: Executor + ?Sized,
+    S: Source,
+    W: Work<S::Item, Out: Send, Error: fmt::Display + Send>,
+{
+    options.check(executor.capabilities())?;
+    let num_workers = executor.parallelism().get();
+    let control = Control::new(executor, &mut options, Some(source.len()), num_workers + 1);
+    let slots = Arc::new(Slots::new(
+        source,
+        work,
+        control,
+        num_workers,
+        options.chunk_size,
+    ));
+    let lent = lease::lend(executor.id().key(), slots.clone(), |lease| {
+        work_off(executor, lease, slots.num_tickets())
+    });
+    let slots = Arc::into_inner(slots).expect("a lease that has ended holds nothing");
+    slots.into_results(lent).map_err(MapError::failed)
 }
 
 fn collect_by_events<E, It, W>(map: Map<'_, E, It, W>) -> Result<Vec<W::Out>, MapError<W::Error>>
@@ -284,7 +319,6 @@ where
 }
 
 /// Checks the options and sets the map up, without running anything.
-#[expect(clippy::type_complexity, reason = "a pair, taken apart at once")]
 fn start<'e, E, It, W>(
     mut map: Map<'e, E, It, W>,
     delivery: Delivery,
@@ -298,10 +332,7 @@ where
     map.options.check(executor.capabilities())?;
     let num_workers = executor.parallelism().get();
     let items = map.items.into_iter();
-    let total = match items.size_hint() {
-        (low, Some(high)) if low == high => Some(low),
-        _ => None,
-    };
+    let total = known_len(&items);
     let control = Control::new(executor, &mut map.options, total, num_workers + 1);
     let key = executor.id().key();
     let flow = Flow::new(

@@ -26,6 +26,7 @@ pub mod remote;
 mod same_binary;
 mod scope;
 mod slots;
+mod source;
 mod stream;
 #[doc(hidden)]
 pub mod sync;

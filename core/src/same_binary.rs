@@ -58,7 +58,6 @@ pub trait SameBinaryExt: Executor<Reach = SameBinary> {
 
     /// A map of a function that can fail; what failures do is up to the map's
     /// [`ErrorPolicy`](crate::ErrorPolicy).
-    #[expect(clippy::type_complexity, reason = "the map's type names its parts")]
     fn try_map<It, R, Err>(
         &self,
         items: It,
@@ -198,7 +197,6 @@ where
     C: Wire + Sync,
 {
     /// A map of `f(&context, item)`.
-    #[expect(clippy::type_complexity, reason = "the map's type names its parts")]
     pub fn map<It, R>(
         self,
         items: It,
@@ -213,7 +211,6 @@ where
     }
 
     /// A map of a function that can fail.
-    #[expect(clippy::type_complexity, reason = "the map's type names its parts")]
     pub fn try_map<It, R, Err>(
         self,
         items: It,
@@ -229,7 +226,6 @@ where
     }
 
     /// Has each worker make a state from the context.
-    #[expect(clippy::type_complexity, reason = "the crew's type names its parts")]
     pub fn init<S: 'static>(
         self,
         init: fn(&C) -> S,
@@ -253,7 +249,6 @@ where
     }
 
     /// A map of `f(&mut state, item)`.
-    #[expect(clippy::type_complexity, reason = "the map's type names its parts")]
     pub fn map<It, R>(
         self,
         items: It,
@@ -268,7 +263,6 @@ where
     }
 
     /// A map of a function that can fail.
-    #[expect(clippy::type_complexity, reason = "the map's type names its parts")]
     pub fn try_map<It, R, Err>(
         self,
         items: It,

@@ -6,6 +6,8 @@
 
 use std::convert::Infallible;
 
+use crate::panic::catch;
+
 /// What a map does with each item.
 ///
 /// Not for implementing outside of this crate: the map methods build it from functions.
@@ -25,6 +27,14 @@ pub trait Work<I>: Send + Sync {
 
     /// Takes a worker's state when the worker has no more items.
     fn stop(&self, state: Self::State);
+}
+
+/// Ends a worker's state, if it has one. A panic in the exit hook harms nobody.
+pub(crate) fn stop<I, W: Work<I>>(work: &W, state: Option<W::State>) {
+    let Some(state) = state else { return };
+    if let Err(panic) = catch(|| work.stop(state)) {
+        log::error!("the exit hook of a worker panicked: {panic}");
+    }
 }
 
 /// A function that always gives a result.

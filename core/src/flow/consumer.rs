@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Flow, LimitsThread};
 use crate::control::Control;
-use crate::events::{Feed, Order, Outcome, Sorter, ends_input};
+use crate::events::{Feed, Indexed, Order, Sorter, ends_input};
 use crate::job::GaveUp;
 use crate::lease::Lease;
 use crate::work::Work;
@@ -55,12 +55,12 @@ where
         consumer
     }
 
-    fn pop(&mut self) -> Option<(usize, Outcome<W::Out, W::Error>)> {
+    fn pop(&mut self) -> Option<Indexed<W::Out, W::Error>> {
         let outcome = self.sorter.pop()?;
         let delivered = self.sorter.num_popped();
         self.flow.delivered.store(delivered, Ordering::Release);
         // With half of the window free, the lanes may have gone home.
-        if delivered - self.called_at > self.flow.window / 2 {
+        if delivered - self.called_at > self.flow.window() / 2 {
             self.call_for_tickets();
         }
         Some(outcome)
@@ -151,13 +151,14 @@ where
     It: Iterator<Item: Send> + Send,
     W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
 {
-    fn next_outcome(&mut self) -> Option<(usize, Outcome<W::Out, W::Error>)> {
+    fn next_outcome(&mut self) -> Option<Indexed<W::Out, W::Error>> {
+        let mut is_nap = true;
         loop {
             if let Some(outcome) = self.pop() {
                 return Some(outcome);
             }
             self.call_for_tickets();
-            self.flow.bell.set();
+            self.flow.bell.set(is_nap);
             self.receive();
             let outcome = self.pop();
             if outcome.is_some() || self.has_ended() {
@@ -168,6 +169,7 @@ where
                 self.flow.bell.unset();
             } else {
                 self.flow.bell.sleep();
+                is_nap = false;
             }
             self.receive();
         }

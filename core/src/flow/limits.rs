@@ -219,10 +219,11 @@ impl Drop for LimitsThread {
     fn drop(&mut self) {
         self.alarm.state.lock().is_over = true;
         self.alarm.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
-            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
-                log::error!("the thread that enforces a map's limits panicked");
-            }
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+            && thread.join().is_err()
+        {
+            log::error!("the thread that enforces a map's limits panicked");
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::job::{Body, GaveUp};
 use crate::panic::catch;
 use crate::sync::Mutex;
 use crate::task::cause;
-use crate::work::Work;
+use crate::work::{self, Work};
 use crate::{CancelReason, CancellationToken, TaskErrorKind, frame};
 
 /// What chunks of one map have in common.
@@ -140,11 +140,7 @@ where
             };
             self.put(Parcel::Item(self.first + nth, result));
         }
-        if let Some(state) = state {
-            if let Err(panic) = catch(|| work.stop(state)) {
-                log::error!("the exit hook of a worker panicked: {panic}");
-            }
-        }
+        work::stop(work, state);
         self.close();
     }
 

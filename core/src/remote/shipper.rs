@@ -17,7 +17,7 @@ use super::function::{Remotable, read_outcome};
 use super::job::{Loss, Setup};
 use crate::cancel::OnCancel;
 use crate::control::Control;
-use crate::events::{Feed, Order, Outcome, Sorter};
+use crate::events::{Feed, Indexed, Order, Sorter};
 use crate::flow::LimitsThread;
 use crate::job::Job;
 use crate::options::Options;
@@ -350,14 +350,14 @@ where
     It: Iterator<Item: Serialize + DeserializeOwned + Send + 'static>,
     W: Remotable<It::Item, Out: Send, Error: Send + fmt::Display>,
 {
-    fn next_outcome(&mut self) -> Option<(usize, Outcome<W::Out, W::Error>)> {
+    fn next_outcome(&mut self) -> Option<Indexed<W::Out, W::Error>> {
         loop {
             if let Some(outcome) = self.sorter.pop() {
                 return Some(outcome);
             }
             self.send_chunks();
             let bell = self.common.inbox.bell.clone();
-            bell.set();
+            bell.set(false);
             self.receive();
             let outcome = self.sorter.pop();
             if outcome.is_some() || self.has_ended() {
