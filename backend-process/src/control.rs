@@ -30,7 +30,11 @@ pub(crate) enum Control {
     /// Zygote: no worker for that lane, because of this error number.
     NotForked { lane: u64, errno: i32 },
     /// Zygote: a worker has ended so, having used this many bytes at most.
-    Ended { pid: u32, ended: ProcessEnd, peak: u64 },
+    Ended {
+        pid: u32,
+        ended: ProcessEnd,
+        peak: u64,
+    },
     /// Pool to zygote: leave.
     Leave,
 }

@@ -37,8 +37,8 @@ use crate::message::{Header, Kind};
 use crate::page::Current;
 use crate::record::Batch;
 use crate::stats::Stats;
-pub(crate) use job::{Key, NewJob};
 use job::{Job, Slab};
+pub(crate) use job::{Key, NewJob};
 pub(crate) use worker::State;
 use worker::{Doom, Flight, Outgoing, Worker};
 
@@ -155,7 +155,9 @@ pub(crate) struct Driver<R> {
 
 impl<R> Driver<R> {
     pub(crate) fn new(settings: Settings) -> Self {
-        let workers = (0..settings.num_workers).map(|_| Worker::vacant()).collect();
+        let workers = (0..settings.num_workers)
+            .map(|_| Worker::vacant())
+            .collect();
         Self {
             settings,
             phase: Phase::Open,
@@ -298,9 +300,10 @@ impl<R> Driver<R> {
     ) {
         let barren = self.bury(slot, &lost, last_item, now);
         if barren && self.barren_deaths > (4 * self.workers.len() as u32).max(8) {
-            self.break_down(format!(
-                "workers die again and again without ending an item; the last one, {lost}"
-            ), out);
+            self.break_down(
+                format!("workers die again and again without ending an item; the last one, {lost}"),
+                out,
+            );
         }
         self.dispatch(now, out);
     }
@@ -317,7 +320,10 @@ impl<R> Driver<R> {
         self.requeue(flights);
         self.workers[slot].vacate();
         self.failed_starts += 1;
-        let others_live = self.workers.iter().any(|worker| worker.state == State::Ready);
+        let others_live = self
+            .workers
+            .iter()
+            .any(|worker| worker.state == State::Ready);
         if self.failed_starts >= MAX_FAILED_STARTS && !others_live {
             self.break_down(format!("no worker process can be started: {why}"), out);
             return;
@@ -351,7 +357,9 @@ impl<R> Driver<R> {
     /// When [`tick`](Self::tick) should be called next, unless something happens before.
     pub(crate) fn next_tick(&self) -> Option<Nanos> {
         let waiting = !self.queue.is_empty();
-        let workers = self.workers.iter().filter_map(|worker| worker.next_tick(waiting));
+        let open = self.phase == Phase::Open;
+        let due = |worker: &Worker| worker.next_tick(waiting || (open && worker.replace));
+        let workers = self.workers.iter().filter_map(due);
         workers
             .chain(self.next_setup_check)
             .chain(self.next_rebalance())
@@ -496,16 +504,38 @@ impl<R> Driver<R> {
         while let Some(outgoing) = worker.outbox.front() {
             let (header, parts) = match outgoing {
                 Outgoing::Setup(setup) => (
-                    Header { setup: setup.id, ..Header::new(Kind::Setup) },
-                    Parts { entries: &[], bytes: &setup.context },
+                    Header {
+                        setup: setup.id,
+                        ..Header::new(Kind::Setup)
+                    },
+                    Parts {
+                        entries: &[],
+                        bytes: &setup.context,
+                    },
                 ),
                 Outgoing::Stop(setup) => (
-                    Header { setup: *setup, ..Header::new(Kind::Stop) },
-                    Parts { entries: &[], bytes: &[] },
+                    Header {
+                        setup: *setup,
+                        ..Header::new(Kind::Stop)
+                    },
+                    Parts {
+                        entries: &[],
+                        bytes: &[],
+                    },
                 ),
-                Outgoing::Bye => (Header::new(Kind::Bye), Parts { entries: &[], bytes: &[] }),
+                Outgoing::Bye => (
+                    Header::new(Kind::Bye),
+                    Parts {
+                        entries: &[],
+                        bytes: &[],
+                    },
+                ),
                 Outgoing::Job { seq } => {
-                    let flight = worker.flights.iter().rev().find(|flight| flight.seq == *seq);
+                    let flight = worker
+                        .flights
+                        .iter()
+                        .rev()
+                        .find(|flight| flight.seq == *seq);
                     let Some(flight) = flight else {
                         worker.outbox.pop_front();
                         continue;
@@ -532,24 +562,27 @@ impl<R> Driver<R> {
         }
     }
 
-    /// Starts workers for what waits.
+    /// Starts workers for what waits, and in the place of those that died.
     fn start_missing(&mut self, now: Nanos, out: &mut impl Outside) {
         if matches!(self.phase, Phase::Broken(_)) {
             return;
         }
         let waiting = self.workers.iter().map(Worker::waiting).sum::<usize>();
         let todo: usize = self.queue.iter().take(self.workers.len()).count();
-        let coming = self.workers.iter().filter(|worker| worker.is_coming()).count();
+        let coming = self
+            .workers
+            .iter()
+            .filter(|worker| worker.is_coming())
+            .count();
         let mut missing = (waiting + todo).saturating_sub(coming);
         for slot in 0..self.workers.len() {
-            if missing == 0 {
-                break;
-            }
-            if self.workers[slot].may_start(now) {
-                self.workers[slot].start(self.settings.max_tasks);
+            let worker = &mut self.workers[slot];
+            let is_wanted = missing > 0 || (worker.replace && self.phase == Phase::Open);
+            if is_wanted && worker.may_start(now) {
+                worker.start(self.settings.max_tasks);
                 self.wants_io = true;
                 out.start(slot);
-                missing -= 1;
+                missing = missing.saturating_sub(1);
             }
         }
     }
@@ -587,7 +620,10 @@ impl<R> Driver<R> {
         if !self.queue.is_empty() || !self.workers.iter().any(Worker::is_idle) {
             return None;
         }
-        let busy = self.workers.iter().filter(|worker| worker.waiting() > 0 && !worker.tried_taking);
+        let busy = self
+            .workers
+            .iter()
+            .filter(|worker| worker.waiting() > 0 && !worker.tried_taking);
         busy.map(|worker| worker.last_word + PATIENCE).min()
     }
 
@@ -617,7 +653,11 @@ impl<R> Driver<R> {
     /// Whether the outcomes are those of a message that the worker has.
     fn deliver(&mut self, slot: usize, batch: Batch) -> bool {
         let worker = &mut self.workers[slot];
-        let Some(at) = worker.flights.iter().position(|flight| flight.seq == batch.seq) else {
+        let Some(at) = worker
+            .flights
+            .iter()
+            .position(|flight| flight.seq == batch.seq)
+        else {
             return false;
         };
         let flight = &mut worker.flights[at];
@@ -710,10 +750,13 @@ impl<R> Driver<R> {
         let did_work = worker.has_spoken;
         let mut flights = std::mem::take(&mut worker.flights);
         worker.vacate();
+        worker.replace = self.phase == Phase::Open;
         if !left_in_peace {
             self.stats.replaced += 1;
         }
-        let begun = flights.iter().position(|flight| flight.was_begun(last_item));
+        let begun = flights
+            .iter()
+            .position(|flight| flight.was_begun(last_item));
         let blamed = begun.and_then(|at| flights.remove(at));
         let barren = had_work && !did_work && blamed.is_none() && doom.is_none();
         self.requeue(flights);
@@ -722,7 +765,8 @@ impl<R> Driver<R> {
         }
         if barren {
             self.barren_deaths += 1;
-            self.workers[slot].not_before = Some(now + BACK_OFF.min(MILLI << self.barren_deaths.min(4)));
+            self.workers[slot].not_before =
+                Some(now + BACK_OFF.min(MILLI << self.barren_deaths.min(4)));
         }
         barren
     }
@@ -802,7 +846,12 @@ impl<R> Driver<R> {
         if worker.is_doomed() {
             return;
         }
-        let timed = |seq| worker.flights.iter().find(|flight| flight.seq == seq && flight.timed);
+        let timed = |seq| {
+            worker
+                .flights
+                .iter()
+                .find(|flight| flight.seq == seq && flight.timed)
+        };
         let running = out.last_item(slot).and_then(|(current, started)| {
             let flight = timed(current.seq)?;
             (current.position >= flight.next).then_some((current, started, flight.key))
@@ -811,7 +860,9 @@ impl<R> Driver<R> {
             // Between two items, or in a message without a limit: look again as soon as an
             // item that starts now could have run too long.
             let timeouts = worker.flights.iter().filter(|flight| flight.timed);
-            let soonest = timeouts.filter_map(|flight| self.jobs.get(flight.key)?.timeout).min();
+            let soonest = timeouts
+                .filter_map(|flight| self.jobs.get(flight.key)?.timeout)
+                .min();
             if let Some(timeout) = soonest {
                 self.workers[slot].limit_at(now.saturating_add(timeout));
             }

@@ -107,7 +107,12 @@ impl IoThread {
 
     fn watch(&self, descriptor: BorrowedFd<'_>, token: Token) -> io::Result<()> {
         let data = epoll::EventData::new_u64(token.to_number());
-        Ok(epoll::add(&self.epoll, descriptor, data, epoll::EventFlags::IN)?)
+        Ok(epoll::add(
+            &self.epoll,
+            descriptor,
+            data,
+            epoll::EventFlags::IN,
+        )?)
     }
 
     fn run(&mut self) {
@@ -128,7 +133,11 @@ impl IoThread {
             let finished = driver.is_finished();
             driver.take_wants_io();
             driver.take_notes(&mut notes);
-            let next = driver.next_tick().into_iter().chain(lanes.next_hello()).min();
+            let next = driver
+                .next_tick()
+                .into_iter()
+                .chain(lanes.next_hello())
+                .min();
             drop(inner);
             let busy = !notes.is_empty() || !to_start.is_empty();
             self.tell(&mut notes);
@@ -158,7 +167,9 @@ impl IoThread {
         if waited.is_err() {
             events.clear();
         }
-        let tokens = events.iter().map(|event| Token::from_number(event.data.u64()));
+        let tokens = events
+            .iter()
+            .map(|event| Token::from_number(event.data.u64()));
         tokens.collect()
     }
 

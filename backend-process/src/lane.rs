@@ -115,7 +115,13 @@ impl Lane {
         let len = parts[0].len() + parts[1].len();
         if len <= MAX_IN_PLACE {
             self.make_room(HEADER_LEN + aligned(len))?;
-            self.put(&Header { payload: len as u64, ..*header }, parts);
+            self.put(
+                &Header {
+                    payload: len as u64,
+                    ..*header
+                },
+                parts,
+            );
             self.show();
             return Some(len as u64);
         }
@@ -124,7 +130,14 @@ impl Lane {
             // With room for the first fragment, so that "nothing sent" has one meaning.
             self.make_room(2 * HEADER_LEN + FRAGMENT)?;
             let fragmented = true;
-            self.put(&Header { payload: len as u64, fragmented, ..*header }, [&[], &[]]);
+            self.put(
+                &Header {
+                    payload: len as u64,
+                    fragmented,
+                    ..*header
+                },
+                [&[], &[]],
+            );
         }
         while sent < len as u64 {
             let part = (len - sent as usize).min(FRAGMENT);
@@ -133,7 +146,10 @@ impl Lane {
             }
             let payload = part as u64;
             self.put(
-                &Header { payload, ..Header::new(Kind::Fragment) },
+                &Header {
+                    payload,
+                    ..Header::new(Kind::Fragment)
+                },
                 cut(parts, sent as usize, part),
             );
             sent += payload;
@@ -214,10 +230,13 @@ impl Lane {
 
     /// Takes the strokes out of the bell.
     pub(crate) fn quiet(&mut self) {
-        self.page.rung().swap(0, Ordering::AcqRel);
         let mut strokes = [0; 64];
         // Only after a stroke was reported, so this does not block.
         let _ = self.bell.read(&mut strokes);
+        // Not before: a stroke between the two would be taken out, and the worker, which
+        // had seen 0, would never ring again. A worker that sees 1 does not ring, but what
+        // it has written is seen after this.
+        self.page.rung().swap(0, Ordering::AcqRel);
     }
 
     /// Whether there is something to receive.

@@ -155,7 +155,8 @@ impl Page {
 
     /// The pool is about to send a message.
     pub(crate) fn open_slot(&self, seq: u32) {
-        self.slot(seq).store(Slot::Waiting as u32, Ordering::Release);
+        self.slot(seq)
+            .store(Slot::Waiting as u32, Ordering::Release);
     }
 
     /// Moves a slot from one state to another, unless it is in a third one.

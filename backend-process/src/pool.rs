@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 use taskfarm_core::remote::{Bundle, Loss, RemoteJob, Reply};
 use taskfarm_core::{
-    BuildError, CancelOutcome, Capabilities, Executor, ExecutorId, Job, SameBinary,
-    Shutdown, TimeLimits,
+    BuildError, CancelOutcome, Capabilities, Executor, ExecutorId, Job, SameBinary, Shutdown,
+    TimeLimits,
 };
 
 use crate::builder::Builder;
@@ -250,7 +250,13 @@ impl Ticket {
 
 impl Shared {
     fn submit(self: &Arc<Self>, job: RemoteJob) {
-        let RemoteJob { function, setup, timeout, items, reply } = job;
+        let RemoteJob {
+            function,
+            setup,
+            timeout,
+            items,
+            reply,
+        } = job;
         if items.is_empty() {
             return;
         }
@@ -265,7 +271,13 @@ impl Shared {
         let cancel = ticket.clone();
         reply.on_cancel(move || cancel.cancel());
         let timeout = timeout.map(|timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
-        let job = NewJob { function, setup, timeout, items, reply };
+        let job = NewJob {
+            function,
+            setup,
+            timeout,
+            items,
+            reply,
+        };
         let mut inner = self.inner.lock();
         let refusal = match inner.driver.phase() {
             Phase::Open => None,
@@ -279,7 +291,9 @@ impl Shared {
         let Inner { driver, lanes } = &mut *inner;
         let key = driver.submit(job, sys::monotonic_nanos(), lanes);
         let number = key.to_number();
-        let before = ticket.key.compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire);
+        let before = ticket
+            .key
+            .compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire);
         if before.is_err() {
             // Cancelled while it was on its way here. It may have started meanwhile, but
             // nobody has been told otherwise than the truth: the killed item has no effect
@@ -339,16 +353,19 @@ impl Inner {
             State::Leaving { .. } => WorkerState::Leaving,
             State::Doomed(_) => WorkerState::Dying,
         };
-        let item = self.lanes.last_item_of(slot).and_then(|(current, started)| {
-            let flights = &mut worker.flights.iter();
-            let flight = flights.find(|flight| flight.was_begun(Some(current)))?;
-            let ago = sys::monotonic_nanos().saturating_sub(started);
-            Some(RunningItem {
-                job: flight.key.to_number(),
-                position: current.position as usize,
-                since: Instant::now() - Duration::from_nanos(ago),
-            })
-        });
+        let item = self
+            .lanes
+            .last_item_of(slot)
+            .and_then(|(current, started)| {
+                let flights = &mut worker.flights.iter();
+                let flight = flights.find(|flight| flight.was_begun(Some(current)))?;
+                let ago = sys::monotonic_nanos().saturating_sub(started);
+                Some(RunningItem {
+                    job: flight.key.to_number(),
+                    position: current.position as usize,
+                    since: Instant::now() - Duration::from_nanos(ago),
+                })
+            });
         Some(WorkerInfo {
             pid,
             state,

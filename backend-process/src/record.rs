@@ -221,7 +221,10 @@ impl Decoder {
             outcomes: Bundle {
                 bytes: match self.unfinished {
                     0 => Vec::new(),
-                    bytes => open.outcomes.bytes.split_off(open.outcomes.bytes.len() - bytes),
+                    bytes => open
+                        .outcomes
+                        .bytes
+                        .split_off(open.outcomes.bytes.len() - bytes),
                 },
                 lengths: Vec::new(),
             },

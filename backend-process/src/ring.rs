@@ -65,7 +65,10 @@ impl Producer {
     #[inline]
     pub(crate) fn room_for(&mut self, wanted: usize) -> usize {
         if self.room() < wanted {
-            let tail = self.memory.word64(self.ring.tail_at).load(Ordering::Acquire);
+            let tail = self
+                .memory
+                .word64(self.ring.tail_at)
+                .load(Ordering::Acquire);
             // A broken peer may have written anything: believe only what is possible.
             if (self.tail..=self.head).contains(&tail) {
                 self.tail = tail;
@@ -138,7 +141,10 @@ impl Consumer {
     /// How many bytes are there to read.
     #[inline]
     pub(crate) fn available(&self) -> usize {
-        let head = self.memory.word64(self.ring.head_at).load(Ordering::Acquire);
+        let head = self
+            .memory
+            .word64(self.ring.head_at)
+            .load(Ordering::Acquire);
         (head.wrapping_sub(self.tail) as usize).min(self.ring.capacity)
     }
 

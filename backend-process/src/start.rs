@@ -32,7 +32,11 @@ pub(crate) enum Event {
     /// There is no worker for this lane, for this reason.
     NotForked { lane: u64, why: String },
     /// A worker has ended.
-    Ended { pid: u32, ended: ProcessEnd, peak: u64 },
+    Ended {
+        pid: u32,
+        ended: ProcessEnd,
+        peak: u64,
+    },
     /// The process that forks workers is gone, for this reason; they are going, too.
     ZygoteLost { why: String, agreed: bool },
 }
@@ -130,7 +134,11 @@ impl Starter {
         hello.send(socket.as_fd(), &[])?;
         let pid = execute(child)?;
         let agreed = false;
-        Ok(Zygote { socket, pid, agreed })
+        Ok(Zygote {
+            socket,
+            pid,
+            agreed,
+        })
     }
 
     fn execute_worker(&mut self, lane: u64, end: &WorkerEnd) -> io::Result<Event> {

@@ -27,7 +27,11 @@ pub(crate) struct WorkerSettings {
 
 /// Turns this process, just started by `parent`, into a worker. Never returns.
 pub(crate) fn run(end: WorkerEnd, parent: u32, settings: WorkerSettings) -> ! {
-    let WorkerEnd { memory, bell, pool_bell } = end;
+    let WorkerEnd {
+        memory,
+        bell,
+        pool_bell,
+    } = end;
     let kept = sys::become_worker_process(parent, vec![memory, bell, pool_bell], settings.silent);
     let lane = kept
         .ok()
@@ -109,7 +113,8 @@ impl Worker {
             context
         };
         let state = None;
-        self.setups.insert(header.setup, KeptSetup { context, state });
+        self.setups
+            .insert(header.setup, KeptSetup { context, state });
         Ok(())
     }
 
@@ -249,7 +254,9 @@ impl Port for Chunk<'_> {
             worker.lane.wait_for_the_end();
         }
         if let Some(&word) = worker.outcomes.lengths.last() {
-            worker.lane.put_outcome(self.item, word, &worker.outcomes.bytes);
+            worker
+                .lane
+                .put_outcome(self.item, word, &worker.outcomes.bytes);
         }
         worker.outcomes.clear();
         worker.finished += 1;

@@ -179,12 +179,18 @@ impl<R> Slab<R> {
 
     pub(super) fn get(&self, key: Key) -> Option<&Job<R>> {
         let entry = self.entries.get(key.at as usize)?;
-        entry.job.as_ref().filter(|_| entry.generation == key.generation)
+        entry
+            .job
+            .as_ref()
+            .filter(|_| entry.generation == key.generation)
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Job<R>> {
         let entry = self.entries.get_mut(key.at as usize)?;
-        entry.job.as_mut().filter(|_| entry.generation == key.generation)
+        entry
+            .job
+            .as_mut()
+            .filter(|_| entry.generation == key.generation)
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Job<R>> {

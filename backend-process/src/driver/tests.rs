@@ -262,7 +262,9 @@ impl Play {
             return;
         }
         self.look(slot);
-        let last = self.world.workers[slot].take().and_then(|worker| worker.last);
+        let last = self.world.workers[slot]
+            .take()
+            .and_then(|worker| worker.last);
         let lost = WorkerLost::new(1, ProcessEnd::Signaled(9));
         self.driver
             .died(slot, lost, last, self.now, &mut self.world);
@@ -347,7 +349,11 @@ impl Play {
             if self.driver.is_finished() {
                 break;
             }
-            assert!(round < 9_999, "a closed pool never ended: {:?}", self.driver);
+            assert!(
+                round < 9_999,
+                "a closed pool never ended: {:?}",
+                self.driver
+            );
         }
         for (number, &len) in self.lens.iter().enumerate() {
             let told = self.told.remove(&(number as i64)).unwrap_or_default();
@@ -355,7 +361,9 @@ impl Play {
             for (position, what) in told {
                 let started = self.world.started.contains(&(number as i64, position));
                 match what {
-                    "delivered" | "lost" | "timed out" | "killed" => assert!(started, "{what} unstarted"),
+                    "delivered" | "lost" | "timed out" | "killed" => {
+                        assert!(started, "{what} unstarted")
+                    }
                     _ => assert!(!started, "{what}, but it has started"),
                 }
                 if let Some(before) = self.started_at_cancel.get(&number) {
@@ -391,7 +399,10 @@ const TICK: u8 = 6;
 
 #[test]
 fn choices_mean_what_their_names_say() {
-    assert_eq!([STEP_0, STEP_1 % 9, LOOK_0, DIE_0, CANCEL_0, TICK], [0, 0, 2, 4, 7, 6]);
+    assert_eq!(
+        [STEP_0, STEP_1 % 9, LOOK_0, DIE_0, CANCEL_0, TICK],
+        [0, 0, 2, 4, 7, 6]
+    );
     assert_eq!((STEP_1 / 16) % 2, 1);
 }
 
@@ -480,7 +491,10 @@ fn three_failed_starts_in_a_row_end_everything_with_the_reason() {
     }
     play.hear();
     assert!(matches!(play.driver.phase(), Phase::Broken(why) if why.contains("no more processes")));
-    assert_eq!(play.told[&0].values().copied().collect::<Vec<_>>(), ["undeliverable"; 2]);
+    assert_eq!(
+        play.told[&0].values().copied().collect::<Vec<_>>(),
+        ["undeliverable"; 2]
+    );
 }
 
 #[test]

@@ -106,6 +106,9 @@ pub(crate) struct Worker {
     pub(super) limit: Option<Nanos>,
     /// For a vacant one: when it may start again.
     pub(super) not_before: Option<Nanos>,
+    /// For a vacant one: whether it takes the place of one that died, so that the pool is
+    /// at full strength again before there is work for it.
+    pub(super) replace: bool,
 }
 
 impl Worker {
@@ -129,6 +132,7 @@ impl Worker {
             pace: None,
             limit: None,
             not_before: None,
+            replace: false,
         }
     }
 
@@ -234,14 +238,18 @@ impl Worker {
         flights.cloned().collect()
     }
 
-    /// When something is due, if nothing happens before; `jobs_wait` for a worker.
-    pub(super) fn next_tick(&self, jobs_wait: bool) -> Option<Nanos> {
+    /// When something is due, if nothing happens before; `is_wanted` if a vacant one
+    /// should start.
+    pub(super) fn next_tick(&self, is_wanted: bool) -> Option<Nanos> {
         let exit = match self.state {
             State::Leaving { until } if until != Nanos::MAX => Some(until),
             _ => None,
         };
-        let start = self.not_before.filter(|_| self.is_vacant() && jobs_wait);
-        [exit, start, self.look, self.limit].into_iter().flatten().min()
+        let start = self.not_before.filter(|_| self.is_vacant() && is_wanted);
+        [exit, start, self.look, self.limit]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     // ---- Flights ----------------------------------------------------------------------
@@ -274,7 +282,8 @@ impl Worker {
 
     /// The message after which the bell should ring: half of the supply is left then.
     pub(super) fn bell_seq(&self) -> u32 {
-        self.next_seq.wrapping_sub(1 + self.flights.len() as u32 / 2)
+        self.next_seq
+            .wrapping_sub(1 + self.flights.len() as u32 / 2)
     }
 
     /// Some outcomes came: learns how fast it is, and how much it should have in supply.
@@ -286,7 +295,9 @@ impl Worker {
             let pace = self.pace.map_or(each, |pace| (3 * pace + each) / 4).max(1);
             self.pace = Some(pace);
             let wanted = u32::try_from(SUPPLY / pace).unwrap_or(u32::MAX);
-            self.depth = wanted.min(2 * self.depth).clamp(*DEPTH.start(), *DEPTH.end());
+            self.depth = wanted
+                .min(2 * self.depth)
+                .clamp(*DEPTH.start(), *DEPTH.end());
             self.landed = 0;
         }
         self.last_word = now;

@@ -82,7 +82,9 @@ fn padding_is_passed_over() {
     stream.extend([1, 2, 3, 4, 5]);
     stream.extend(encode(&[batch(1, 0, &[(0, b"a")])]));
     let mut got = Vec::new();
-    Decoder::default().decode(&mut &stream[..], &mut got).unwrap();
+    Decoder::default()
+        .decode(&mut &stream[..], &mut got)
+        .unwrap();
     assert_eq!(got, [batch(1, 0, &[(0, b"a")])]);
 }
 

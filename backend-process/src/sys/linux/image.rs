@@ -102,7 +102,8 @@ fn find_constructors(dynamic: Range<usize>, base: usize) -> Range<usize> {
     const DT_INIT_ARRAYSZ: usize = 27;
     let entries = dynamic.len() / size_of::<[usize; 2]>();
     // SAFETY: the segment is an array of pairs of words, readable while the program runs.
-    let entries = unsafe { std::slice::from_raw_parts(dynamic.start as *const [usize; 2], entries) };
+    let entries =
+        unsafe { std::slice::from_raw_parts(dynamic.start as *const [usize; 2], entries) };
     let value_of = |tag| {
         let entry = entries.iter().find(|[this, _]| *this == tag);
         entry.map_or(0, |[_, value]| *value)
@@ -130,7 +131,10 @@ pub(crate) fn run_constructors_after(
     }
     // SAFETY: the table is an array of addresses, relocated before any of them is called.
     let addresses = unsafe { std::slice::from_raw_parts(table.start as *const usize, count) };
-    let after = addresses.iter().skip_while(|at| **at != this as usize).skip(1);
+    let after = addresses
+        .iter()
+        .skip_while(|at| **at != this as usize)
+        .skip(1);
     for &address in after {
         if Image::main().contains(address) {
             // SAFETY: the loader would call this address with these arguments next.

@@ -148,7 +148,8 @@ pub(crate) fn reap(
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     let pid_arg = libc::pid_t::try_from(pid).ok()?;
     // SAFETY: both pointers are to memory of this frame.
-    let reaped = unsafe { libc::wait4(pid_arg, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) };
+    let reaped =
+        unsafe { libc::wait4(pid_arg, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) };
     if reaped <= 0 {
         return None;
     }
@@ -313,6 +314,9 @@ pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
 /// How often the kernel has killed a process for lack of memory since it was started.
 pub(crate) fn count_oom_kills() -> u64 {
     let statistics = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    let line = statistics.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+    let line = statistics
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "));
+    line.and_then(|count| count.trim().parse().ok())
+        .unwrap_or(0)
 }

@@ -25,7 +25,12 @@ pub(crate) struct Packet<const N: usize> {
 /// Two connected sockets that keep packets apart.
 pub(crate) fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SocketFlags::CLOEXEC;
-    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
+    Ok(socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        flags,
+        None,
+    )?)
 }
 
 /// Whether the descriptor is a socket that keeps packets apart.
@@ -45,7 +50,12 @@ pub(crate) fn send(
         return Err(io::ErrorKind::InvalidInput.into());
     }
     rustix::io::retry_on_intr(|| {
-        sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)
+        sendmsg(
+            socket,
+            &[IoSlice::new(bytes)],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        )
     })?;
     Ok(())
 }
