@@ -218,10 +218,15 @@ where
     }
 
     /// How many items may be pulled now.
+    ///
+    /// Less than a quarter of the window is as good as none: lanes that picked up every
+    /// item's room as the consumer makes it would claim one item at a time.
     fn room(&self) -> usize {
         let in_flight =
             self.pulled.load(Ordering::Acquire) - self.delivered.load(Ordering::Acquire);
-        self.window().saturating_sub(in_flight)
+        let window = self.window();
+        let room = window.saturating_sub(in_flight);
+        if room >= window / 4 { room } else { 0 }
     }
 
     /// Whether a new ticket would find something to do.
@@ -255,8 +260,7 @@ where
                 lane.flush();
                 continue;
             }
-            pace.start();
-            let Pulled::Items(first) = self.pull(pace.next(usize::MAX), &mut items) else {
+            let Pulled::Items(first) = self.pull(pace.size(), &mut items) else {
                 break;
             };
             let num_items = items.len();
@@ -264,8 +268,8 @@ where
                 lane.run(first + nth, 1, item);
             }
             lane.flush();
-            pace.end(num_items);
-            self.end_pull(pace.next(usize::MAX));
+            pace.done(num_items);
+            self.end_pull(pace.size());
             if only_once {
                 break;
             }

@@ -114,16 +114,20 @@ where
     /// Runs claimed items, up to the first failure.
     fn run(&self, mut claim: S::Claim<'_>, state: &mut Option<W::State>, lane: usize) {
         let counts_items = self.control.is_observed();
+        let stop = self.control.token().flag();
+        let results = self.results.slots;
         let first = claim.first();
         let mut next = first;
         let caught = catch(|| {
             let state = state.get_or_insert_with(|| self.work.start());
-            while !self.control.is_stopped() {
+            while !stop.is_set() {
                 let Some(item) = claim.next() else { break };
                 let result = self.work.call(state, item)?;
+                // SAFETY: within the slots.
+                let slot = unsafe { results.add(next) };
                 // SAFETY: rules 1 and 2: the number was claimed by this call, its item is
                 // taken, and `next` only grows.
-                unsafe { self.results.write(next, result) };
+                unsafe { slot.write(result) };
                 next += 1;
                 if counts_items {
                     self.control.progress().count_ok(lane, 1);
@@ -181,14 +185,13 @@ where
         let mut state = None;
         let mut pace = Pace::new(self.chunk_size, self.source.len());
         while !self.control.is_stopped() {
-            pace.start();
-            let wanted = |left: usize| pace.next(left / (4 * self.num_workers)).min(left);
+            let wanted = |left: usize| pace.size_within(left / (4 * self.num_workers)).min(left);
             match self.source.claim(&wanted) {
                 Ok(None) => break,
                 Ok(Some(claim)) => {
                     let num_items = claim.len();
                     self.run(claim, &mut state, lane);
-                    pace.end(num_items);
+                    pace.done(num_items);
                 }
                 Err((index, panic)) => {
                     let kind = TaskErrorKind::InputPanicked(panic);
@@ -250,19 +253,6 @@ impl<R> Results<R> {
             capacity: slots.capacity(),
             is_foreign: false,
         }
-    }
-
-    /// Moves a result into its slot.
-    ///
-    /// # Safety
-    ///
-    /// The slot is below the source's length, empty, and belongs to the caller.
-    #[inline]
-    unsafe fn write(&self, at: usize, result: R) {
-        // SAFETY: within the slots.
-        let slot = unsafe { self.slots.add(at) };
-        // SAFETY: the caller's.
-        unsafe { slot.write(result) }
     }
 
     /// The first `len` results, which have all been written.
