@@ -360,7 +360,7 @@ fn a_long_item_does_not_hold_back(method: StartMethod) {
         .unwrap();
     let mut early = 0;
     for result in results {
-        assert!(result.is_ok());
+        assert!(result.1.is_ok());
         if started.elapsed() < Duration::from_millis(400) {
             early += 1;
         }
