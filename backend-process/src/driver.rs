@@ -57,8 +57,11 @@ const LOOK_LAST: Nanos = MILLI;
 const PATIENCE: Nanos = 200 * MICRO;
 /// The work that should be on its way to a worker, in time.
 const SUPPLY: Nanos = 400 * MICRO;
-/// The fewest and most messages on their way to one worker.
-const DEPTH: std::ops::RangeInclusive<u32> = 2..=256;
+/// The most messages on their way to one worker.
+const MAX_DEPTH: u32 = 256;
+/// Messages that take longer than this wait in the queue, where the next free worker finds
+/// them, and not behind another one: the pause between two of them is small beside them.
+const LONG: Nanos = 5 * MILLI;
 /// After this many deaths in a row before the hello, the pool is broken.
 const MAX_FAILED_STARTS: u32 = 3;
 /// The wait before the second attempt to start; it doubles with each further one.

@@ -173,28 +173,33 @@ impl Lane {
         if until_end < len || (is_far && self.tasks.is_empty()) {
             self.pad(until_end)?;
         }
-        if self.tasks.room_for(len) < len {
-            self.wait_for_room();
-            if self.tasks.room_for(len) < len {
-                return None;
-            }
-        }
+        self.has_room(len)?;
         self.page.wants_room().store(0, Ordering::Relaxed);
         Some(())
     }
 
     /// Fills the ring up to its end.
     fn pad(&mut self, until_end: usize) -> Option<()> {
-        if self.tasks.room_for(until_end) < until_end {
-            self.wait_for_room();
-            return None;
-        }
+        self.has_room(until_end)?;
         // A header may be too long for what is left: the worker knows that, too.
         if until_end >= HEADER_LEN {
             self.tasks.put(&Header::new(Kind::Padding).encode());
             self.tasks.skip(until_end - HEADER_LEN);
         } else {
             self.tasks.skip(until_end);
+        }
+        // Now, because what follows may have to wait until the worker has passed this.
+        self.show();
+        Some(())
+    }
+
+    /// Whether `len` bytes fit; if not, the worker rings when there is more room.
+    fn has_room(&mut self, len: usize) -> Option<()> {
+        if self.tasks.room_for(len) < len {
+            self.wait_for_room();
+            if self.tasks.room_for(len) < len {
+                return None;
+            }
         }
         Some(())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use taskfarm_core::remote::Setup;
 
-use super::{DEPTH, Key, Nanos, SUPPLY};
+use super::{Key, LONG, MAX_DEPTH, Nanos, SUPPLY};
 use crate::page::Current;
 
 /// Where a worker is in its life.
@@ -120,7 +120,7 @@ impl Worker {
             outbox: VecDeque::new(),
             sent: 0,
             next_seq: 1,
-            depth: *DEPTH.start(),
+            depth: 1,
             setups: Vec::new(),
             budget: None,
             look: None,
@@ -295,9 +295,8 @@ impl Worker {
             let pace = self.pace.map_or(each, |pace| (3 * pace + each) / 4).max(1);
             self.pace = Some(pace);
             let wanted = u32::try_from(SUPPLY / pace).unwrap_or(u32::MAX);
-            self.depth = wanted
-                .min(2 * self.depth)
-                .clamp(*DEPTH.start(), *DEPTH.end());
+            let least = if pace > LONG { 1 } else { 2 };
+            self.depth = wanted.min(2 * self.depth).clamp(least, MAX_DEPTH);
             self.landed = 0;
         }
         self.last_word = now;
