@@ -62,9 +62,13 @@ const MAX_DEPTH: u32 = 256;
 /// Messages that take longer than this wait in the queue, where the next free worker finds
 /// them, and not behind another one: the pause between two of them is small beside them.
 const LONG: Nanos = 5 * MILLI;
-/// After this many deaths in a row before the hello, the pool is broken.
-const MAX_FAILED_STARTS: u32 = 3;
-/// The wait before the second attempt to start; it doubles with each further one.
+/// After this many failed starts in a row, weighed as below, the pool is broken.
+const MAX_FAILED_STARTS: u32 = 3 * WEIGHT;
+/// What a failed start weighs.
+const WEIGHT: u32 = 10;
+/// What it weighs if the process was killed from outside, which says little about the next.
+const WEIGHT_IF_KILLED: u32 = 1;
+/// The wait after the first failed start; it doubles with each further one.
 const BACK_OFF: Nanos = 10 * MILLI;
 const MAX_BACK_OFF: Nanos = 1_000 * MILLI;
 
@@ -123,6 +127,15 @@ pub(crate) struct Note<R> {
 pub(crate) enum News {
     Delivered { first: u32, outcomes: Bundle },
     Lost { position: u32, loss: Loss },
+}
+
+/// Why there is no worker where one was wanted.
+#[derive(Clone, Debug)]
+pub(crate) enum StartFailure {
+    /// There never was a process.
+    Error(String),
+    /// It died before it said hello.
+    Died(WorkerLost),
 }
 
 /// How far a pool's life has come.
@@ -315,14 +328,22 @@ impl<R> Driver<R> {
     pub(crate) fn start_failed(
         &mut self,
         slot: usize,
-        why: &str,
+        failure: &StartFailure,
         now: Nanos,
         out: &mut impl Outside,
     ) {
+        let (why, weight) = match failure {
+            StartFailure::Error(why) => (why.clone(), WEIGHT),
+            StartFailure::Died(lost) if lost.ended == ProcessEnd::Signaled(libc::SIGKILL) => {
+                (lost.to_string(), WEIGHT_IF_KILLED)
+            }
+            StartFailure::Died(lost) => (lost.to_string(), WEIGHT),
+        };
         let flights = std::mem::take(&mut self.workers[slot].flights);
         self.requeue(flights);
         self.workers[slot].vacate();
-        self.failed_starts += 1;
+        self.failed_starts += weight;
+        self.workers[slot].replace = self.phase == Phase::Open;
         let others_live = self
             .workers
             .iter()
@@ -331,8 +352,10 @@ impl<R> Driver<R> {
             self.break_down(format!("no worker process can be started: {why}"), out);
             return;
         }
-        let wait = (BACK_OFF << (self.failed_starts - 1).min(10)).min(MAX_BACK_OFF);
-        self.workers[slot].not_before = Some(now + wait);
+        if let Some(doublings) = (self.failed_starts / WEIGHT).checked_sub(1) {
+            let wait = (BACK_OFF << doublings.min(10)).min(MAX_BACK_OFF);
+            self.workers[slot].not_before = Some(now + wait);
+        }
         self.dispatch(now, out);
     }
 
@@ -415,20 +438,20 @@ impl<R> Driver<R> {
     // ---- Handing out ------------------------------------------------------------------
 
     fn enqueue_last(&mut self, key: Key) {
-        if let Some(job) = self.jobs.get_mut(key) {
-            if !job.queued {
-                job.queued = true;
-                self.queue.push_back(key);
-            }
+        if let Some(job) = self.jobs.get_mut(key)
+            && !job.queued
+        {
+            job.queued = true;
+            self.queue.push_back(key);
         }
     }
 
     fn enqueue_first(&mut self, key: Key) {
-        if let Some(job) = self.jobs.get_mut(key) {
-            if !job.queued {
-                job.queued = true;
-                self.queue.push_front(key);
-            }
+        if let Some(job) = self.jobs.get_mut(key)
+            && !job.queued
+        {
+            job.queued = true;
+            self.queue.push_front(key);
         }
     }
 
@@ -481,11 +504,11 @@ impl<R> Driver<R> {
             job.queued = false;
             self.queue.pop_front();
         }
-        if let Some(setup) = &job.setup {
-            if !worker.setups.contains(&setup.id) {
-                worker.setups.push(setup.id);
-                worker.outbox.push_back(Outgoing::Setup(setup.clone()));
-            }
+        if let Some(setup) = &job.setup
+            && !worker.setups.contains(&setup.id)
+        {
+            worker.setups.push(setup.id);
+            worker.outbox.push_back(Outgoing::Setup(setup.clone()));
         }
         if let Some(budget) = &mut worker.budget {
             *budget -= u64::from(range.end - range.start);

@@ -41,10 +41,8 @@ static DEPTH: AtomicU32 = AtomicU32::new(0);
 /// # Examples
 ///
 /// ```
-/// fn main() {
-///     taskfarm_process::init();
-///     // ... the program.
-/// }
+/// // First thing in `main`:
+/// taskfarm_process::init();
 /// ```
 pub fn init() {
     enter_if_asked(|| {});

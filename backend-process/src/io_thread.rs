@@ -18,7 +18,7 @@ use taskfarm_core::remote::Reply;
 use taskfarm_core::{ProcessEnd, WorkerLost};
 
 use crate::builder::StartMethod;
-use crate::driver::{Key, Nanos, News, Note, State};
+use crate::driver::{Key, Nanos, News, Note, StartFailure, State};
 use crate::lane::Lane;
 use crate::lanes::Running;
 use crate::page;
@@ -225,10 +225,10 @@ impl IoThread {
                 self.starter.start(id, &end)
             }
             Err(error) => {
-                let why = error.to_string();
+                let failure = StartFailure::Error(error.to_string());
                 let mut inner = self.shared.inner.lock();
                 let Inner { driver, lanes } = &mut *inner;
-                driver.start_failed(slot, &why, sys::monotonic_nanos(), lanes);
+                driver.start_failed(slot, &failure, sys::monotonic_nanos(), lanes);
                 None
             }
         };
@@ -267,7 +267,8 @@ impl IoThread {
                 if let Some(slot) = inner.lanes.find(|running| running.id == lane) {
                     let Inner { driver, lanes } = inner;
                     lanes.take(slot);
-                    driver.start_failed(slot, &why, sys::monotonic_nanos(), lanes);
+                    let failure = StartFailure::Error(why);
+                    driver.start_failed(slot, &failure, sys::monotonic_nanos(), lanes);
                 }
             }
             Event::Ended { pid, ended, peak } => {
@@ -292,7 +293,7 @@ impl IoThread {
         let now = sys::monotonic_nanos();
         let state = driver.workers()[slot].state;
         if phase == page::STARTING && matches!(state, State::Starting | State::Wanted) {
-            driver.start_failed(slot, &lost.to_string(), now, lanes);
+            driver.start_failed(slot, &StartFailure::Died(lost), now, lanes);
         } else {
             driver.died(slot, lost, page.last_item(), now, lanes);
         }
@@ -340,7 +341,8 @@ impl IoThread {
                 (None, _) => {
                     let Inner { driver, lanes } = inner;
                     lanes.take(slot);
-                    driver.start_failed(slot, why, sys::monotonic_nanos(), lanes);
+                    let failure = StartFailure::Error(why.to_owned());
+                    driver.start_failed(slot, &failure, sys::monotonic_nanos(), lanes);
                 }
             }
         }
@@ -356,10 +358,10 @@ impl IoThread {
             let Token::Bell(lane) = token else {
                 continue;
             };
-            if let Some(slot) = inner.lanes.find(|running| running.id == *lane) {
-                if let Some(running) = inner.lanes.get_mut(slot) {
-                    running.lane.quiet();
-                }
+            if let Some(slot) = inner.lanes.find(|running| running.id == *lane)
+                && let Some(running) = inner.lanes.get_mut(slot)
+            {
+                running.lane.quiet();
             }
         }
     }

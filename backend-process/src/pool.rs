@@ -150,11 +150,11 @@ impl ProcessPool {
     /// Starts the I/O thread with the first job.
     fn start_io(&self) -> std::io::Result<()> {
         let mut io = self.io.lock();
-        if let Io::Waiting(..) = *io {
-            if let Io::Waiting(starter, timeout) = std::mem::replace(&mut *io, Io::Over) {
-                *io = Io::Running(io_thread::spawn(self.shared.clone(), starter, timeout)?);
-                self.shared.started.store(true, Ordering::Release);
-            }
+        if let Io::Waiting(..) = *io
+            && let Io::Waiting(starter, timeout) = std::mem::replace(&mut *io, Io::Over)
+        {
+            *io = Io::Running(io_thread::spawn(self.shared.clone(), starter, timeout)?);
+            self.shared.started.store(true, Ordering::Release);
         }
         Ok(())
     }

@@ -199,11 +199,11 @@ impl Decoder {
             return;
         };
         self.record = None;
-        if word & ((1 << KIND_BITS) - 1) != PADDING {
-            if let Some(open) = &mut self.open {
-                open.outcomes.lengths.push(word);
-                self.unfinished = 0;
-            }
+        if word & ((1 << KIND_BITS) - 1) != PADDING
+            && let Some(open) = &mut self.open
+        {
+            open.outcomes.lengths.push(word);
+            self.unfinished = 0;
         }
     }
 

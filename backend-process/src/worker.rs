@@ -40,10 +40,10 @@ pub(crate) fn run(end: WorkerEnd, parent: u32, settings: WorkerSettings) -> ! {
     let Some(lane) = lane else {
         sys::exit_now(EXIT_NO_LANE);
     };
-    if let Some(limit) = settings.memory_limit {
-        if sys::limit_memory(limit).is_err() {
-            sys::exit_now(EXIT_NO_LANE);
-        }
+    if let Some(limit) = settings.memory_limit
+        && sys::limit_memory(limit).is_err()
+    {
+        sys::exit_now(EXIT_NO_LANE);
     }
     silence_panics();
     let mut worker = Worker {

@@ -449,11 +449,10 @@ proptest! {
         let mut play = Play::new(3, max_tasks);
         let mut jobs = jobs.into_iter();
         for (nth, choice) in choices.into_iter().enumerate() {
-            if nth % 3 == 0 {
-                if let Some((len, timed)) = jobs.next() {
+            if nth % 3 == 0
+                && let Some((len, timed)) = jobs.next() {
                     play.submit(len, timed.then_some(250 * MICRO));
                 }
-            }
             play.happen(choice);
         }
         for (len, _) in jobs {
@@ -485,8 +484,9 @@ fn three_failed_starts_in_a_row_end_everything_with_the_reason() {
     play.submit(2, None);
     for _ in 0..3 {
         let slot = play.world.wanted.pop().expect("a start is wanted");
+        let failure = StartFailure::Error("no more processes".to_owned());
         play.driver
-            .start_failed(slot, "no more processes", play.now, &mut play.world);
+            .start_failed(slot, &failure, play.now, &mut play.world);
         play.tick(1_000 * MILLI);
     }
     play.hear();

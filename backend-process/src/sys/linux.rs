@@ -1,11 +1,15 @@
 //! Linux: memfd, pidfd, epoll, `/proc`.
 
+#[cfg(feature = "entry")]
+mod constructors;
 mod image;
 mod memory;
 mod process;
 mod socket;
 
-pub(crate) use image::{Image, run_constructors_after};
+#[cfg(feature = "entry")]
+pub(crate) use constructors::run_constructors_after;
+pub(crate) use image::Image;
 pub(crate) use memory::{SharedMemory, as_bytes};
 pub(crate) use process::{
     Fork, Wait, become_worker_process, block_all_signals, close_all_but, count_oom_kills, exit_now,

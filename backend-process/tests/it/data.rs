@@ -158,9 +158,11 @@ fn bad_items_harm_no_good_ones(method: StartMethod) {
     for (n, outcome) in outcomes.into_iter().enumerate() {
         let n = n as u32;
         match outcome {
-            Ok(item) => assert!(n % 2 == 0 && n % 20 != 0 && item.1 == n),
+            Ok(item) => assert!(n.is_multiple_of(2) && !n.is_multiple_of(20) && item.1 == n),
             Err(error) => match error.kind() {
-                TaskErrorKind::NotEncodable(_) => assert!(n % 20 == 0 || n / 2 % 2 == 0, "{n}"),
+                TaskErrorKind::NotEncodable(_) => {
+                    assert!(n.is_multiple_of(20) || (n / 2).is_multiple_of(2), "{n}")
+                }
                 TaskErrorKind::NotDecodable(_) => assert!(n % 2 == 1 && n / 2 % 2 == 1, "{n}"),
                 other => panic!("{n}: {other:?}"),
             },

@@ -153,13 +153,9 @@ fn grandchildren_die(method: StartMethod) {
     let pool = pool(method, 1);
     let path = std::env::temp_dir().join(format!("taskfarm-grand-{}", std::process::id()));
     let handle = pool.submit(path.clone(), |path| {
-        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         std::fs::write(path, child.id().to_string()).unwrap();
-        loop {
-            std::thread::sleep(Duration::from_secs(1));
-        }
-        #[expect(unreachable_code, reason = "says what the closure returns")]
-        ()
+        child.wait().unwrap();
     });
     let grandchild: u32 = eventually("the grandchild runs", || {
         std::fs::read_to_string(&path).ok()?.parse().ok()

@@ -40,8 +40,10 @@ fn an_endless_item(method: StartMethod) {
     let started = Instant::now();
     let outcomes = pool
         .map(0..60_u32, |n| {
-            while n % 20 == 7 {
-                std::hint::spin_loop();
+            if n % 20 == 7 {
+                loop {
+                    std::hint::spin_loop();
+                }
             }
             n
         })

@@ -49,10 +49,10 @@ fn cases() -> Vec<Case> {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [flag, name] = &arguments[..] {
-        if flag == "--case" {
-            return run_here(name);
-        }
+    if let [flag, name] = &arguments[..]
+        && flag == "--case"
+    {
+        return run_here(name);
     }
     let is_exact = arguments.iter().any(|argument| argument == "--exact");
     let wants_ignored = arguments

@@ -1,6 +1,6 @@
 //! [`Image`]: where the main executable lies in memory, and what identifies it.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
@@ -11,13 +11,11 @@ use std::sync::OnceLock;
 pub(crate) struct Image {
     /// The addresses of its code.
     code: Vec<Range<usize>>,
-    /// The functions that run before `main`.
-    constructors: Range<usize>,
+    /// The table of functions that run before `main`.
+    pub(super) constructors: Range<usize>,
     /// The contents of its notes, the build id among them.
     notes: Vec<u8>,
 }
-
-type Constructor = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
 impl Image {
     /// The image of this process, looked up once.
@@ -111,35 +109,5 @@ fn find_constructors(dynamic: Range<usize>, base: usize) -> Range<usize> {
     match value_of(DT_INIT_ARRAY) {
         0 => 0..0,
         table => base + table..base + table + value_of(DT_INIT_ARRAYSZ),
-    }
-}
-
-/// Calls the constructors of the main executable that come after `this` one.
-///
-/// What they set up (registries, C++ statics) is then there for tasks, as it would be in
-/// `main`. In a static executable the table cannot be found, and they do not run.
-pub(crate) fn run_constructors_after(
-    this: Constructor,
-    num_arguments: c_int,
-    arguments: *const *const c_char,
-    environment: *const *const c_char,
-) {
-    let table = Image::main().constructors.clone();
-    let count = table.len() / size_of::<usize>();
-    if count == 0 {
-        return;
-    }
-    // SAFETY: the table is an array of addresses, relocated before any of them is called.
-    let addresses = unsafe { std::slice::from_raw_parts(table.start as *const usize, count) };
-    let after = addresses
-        .iter()
-        .skip_while(|at| **at != this as usize)
-        .skip(1);
-    for &address in after {
-        if Image::main().contains(address) {
-            // SAFETY: the loader would call this address with these arguments next.
-            let constructor = unsafe { std::mem::transmute::<usize, Constructor>(address) };
-            constructor(num_arguments, arguments, environment);
-        }
     }
 }
