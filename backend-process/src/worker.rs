@@ -162,6 +162,7 @@ impl Worker {
             left: header.count,
             at: entries,
             broken: false,
+            clock_is_stopped: false,
             kept: &mut kept,
             worker: self,
         };
@@ -200,6 +201,8 @@ struct Chunk<'a> {
     /// Where the bytes of the next item begin.
     at: usize,
     broken: bool,
+    /// Whether the running item no longer runs against its limit.
+    clock_is_stopped: bool,
 }
 
 impl Chunk<'_> {
@@ -247,12 +250,20 @@ impl Port for Chunk<'_> {
         &mut self.worker.outcomes
     }
 
+    fn stop_clock(&mut self) {
+        if self.header.timed && !self.clock_is_stopped {
+            self.clock_is_stopped = true;
+            if !self.worker.lane.page().end_timed_item(self.item) {
+                self.worker.lane.wait_for_the_end();
+            }
+        }
+    }
+
     #[inline]
     fn done(&mut self) {
+        self.stop_clock();
+        self.clock_is_stopped = false;
         let worker = &mut *self.worker;
-        if self.header.timed && !worker.lane.page().end_timed_item(self.item) {
-            worker.lane.wait_for_the_end();
-        }
         if let Some(&word) = worker.outcomes.lengths.last() {
             worker
                 .lane
