@@ -100,7 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let outcomes = pool
         .context(faults)
         .try_map(files.clone(), count_lines)
-        .timeout(Duration::from_millis(200))
+        .timeout(Duration::from_millis(500))
         .on_error(ErrorPolicy::Collect)
         .progress("counting lines")
         .outcomes()?;
