@@ -167,7 +167,7 @@ impl Worker {
             worker: self,
         };
         // What is made before the first item counts as part of it.
-        port.begin_item();
+        port.begin_item(sys::monotonic_nanos());
         function.call(&mut port);
         let broken = port.broken || port.left > 0;
         if header.setup != 0 {
@@ -207,12 +207,9 @@ struct Chunk<'a> {
 
 impl Chunk<'_> {
     #[inline]
-    fn begin_item(&mut self) {
+    fn begin_item(&mut self, now: u64) {
         let page = self.worker.lane.page();
-        if self.header.timed || self.item.position == self.header.first {
-            let now = sys::monotonic_nanos();
-            page.started().store(now, Ordering::Release);
-        }
+        page.started().store(now, Ordering::Release);
         page.begin_item(self.item);
     }
 
@@ -231,7 +228,11 @@ impl Port for Chunk<'_> {
             return None;
         }
         self.worker.lane.obey(self.item.seq);
-        self.begin_item();
+        if self.header.timed {
+            self.begin_item(sys::monotonic_nanos());
+        } else {
+            self.worker.lane.page().begin_item(self.item);
+        }
         let nth = (self.header.count - self.left) as usize;
         self.left -= 1;
         let start = self.at;
