@@ -26,7 +26,10 @@ fn same_everywhere<T: PartialEq + Debug>(job: impl Fn(&Dyn) -> T) {
 }
 
 fn is_prime(n: u32) -> bool {
-    n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+    n > 1
+        && (2..)
+            .take_while(|d| d * d <= n)
+            .all(|d| !n.is_multiple_of(d))
 }
 
 fn small(n: u32) -> Result<u32, String> {
