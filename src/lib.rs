@@ -164,7 +164,7 @@
 //! |---|---|
 //! | `threads` (default) | `ThreadPool` |
 //! | `rayon` | `RayonPool` |
-//! | `process` | `ProcessPool`, [`SameBinaryExt`] and [`AnyPool`] |
+//! | `process` | `ProcessPool`, `SameBinaryExt` and `AnyPool` |
 //! | `progress` | `ProgressBar`, and `.progress(..)` on maps |
 #![forbid(unsafe_code)]
 
