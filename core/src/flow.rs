@@ -299,10 +299,11 @@ where
         self.bell.ring();
     }
 
-    /// How many tickets find something to do at the start.
+    /// How many tickets find something to do at the start: at least one, which finds that
+    /// the input is empty.
     pub(crate) fn num_tickets(&self) -> usize {
         let total = self.control.progress().total().unwrap_or(usize::MAX);
-        self.num_workers.min(total)
+        self.num_workers.min(total.max(1))
     }
 
     pub(crate) fn control(&self) -> &Control {
