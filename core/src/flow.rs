@@ -406,7 +406,8 @@ where
             (self.call(item), spare)
         };
         let outcome = match (result, spare) {
-            (Ok(value), _) => {
+            (Ok(value), spare) => {
+                drop_quietly(spare);
                 control.progress().count_ok(self.number, 1);
                 if !self.flow.options.keeps_results {
                     drop_quietly(value);
@@ -414,11 +415,15 @@ where
                 }
                 Ok(value)
             }
-            (Err(_), Some(spare)) if !control.is_stopped() => {
+            (Err(kind), Some(spare)) if !control.is_stopped() => {
+                drop_quietly(kind);
                 control.count_retry();
                 return Some((attempt + 1, spare));
             }
-            (Err(kind), _) => Err(control.fail(index, attempt, kind)),
+            (Err(kind), spare) => {
+                drop_quietly(spare);
+                Err(control.fail(index, attempt, kind))
+            }
         };
         self.flow.post(self.number, index, outcome);
         None
