@@ -47,10 +47,6 @@ impl Pass {
     pub(crate) fn wait(&self) {
         self.0.wait_for(1);
     }
-
-    pub(crate) fn is_open(&self) -> bool {
-        *self.0.count.lock() > 0
-    }
 }
 
 /// Counts events and waits for a number of them.

@@ -144,6 +144,8 @@ macro_rules! __conformance_list {
                 here a_cancelled_task_may_panic_when_it_is_dropped [];
                 here an_error_may_panic_when_it_is_printed [];
                 here a_clone_that_panics_is_the_outcome_of_its_item [];
+                here an_unused_copy_may_panic_when_it_is_dropped [];
+                here an_error_may_panic_when_it_is_dropped [];
                 here a_state_that_cannot_be_made_is_the_outcome_of_its_item [];
                 here an_exit_hook_may_panic [];
                 here a_state_may_panic_when_it_is_dropped [];

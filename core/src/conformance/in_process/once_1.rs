@@ -22,7 +22,7 @@ pub(in crate::conformance) fn every_item_starts_once(subject: &Subject) {
     let pool = subject.pool();
     let start = |starts: &Arc<Vec<AtomicUsize>>| {
         let starts = starts.clone();
-        move |n: usize| drop(starts[n].fetch_add(1, Ordering::SeqCst))
+        move |n: usize| starts[n].fetch_add(1, Ordering::SeqCst)
     };
     let starts = counters(3000);
     let items: Vec<usize> = (0..3000).collect();

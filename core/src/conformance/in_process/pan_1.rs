@@ -46,7 +46,9 @@ pub(in crate::conformance) fn a_payload_may_panic_when_it_is_dropped(subject: &S
 pub(in crate::conformance) fn a_result_may_panic_when_it_is_dropped(subject: &Subject) {
     let pool = subject.pool();
     for _ in 0..10 {
-        drop(pool.submit((), |()| Grenade));
+        // It goes off on whichever thread is the last to know of it.
+        let task = pool.submit((), |()| Grenade);
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(task)));
     }
     pool.map(0..20, |_| Grenade).run().unwrap();
     let map = pool.map(0..100, |_| Grenade).ordered().unwrap();
@@ -101,7 +103,7 @@ pub(in crate::conformance) fn a_function_may_panic_when_it_is_dropped(subject: &
         let _carried = &grenade;
         n
     });
-    let _ = catch_unwind(AssertUnwindSafe(|| map.run().map(drop)));
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(map.run())));
     check(&pool);
 }
 
@@ -161,6 +163,70 @@ pub(in crate::conformance) fn a_clone_that_panics_is_the_outcome_of_its_item(sub
     assert_eq!(failed, [3]);
     let message = outcomes[3].as_ref().unwrap_err().to_string();
     assert!(message.contains("a panic in clone"), "{message}");
+}
+
+/// An item whose copies panic when they are dropped.
+struct Fragile {
+    is_copy: bool,
+}
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        Self { is_copy: true }
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        if self.is_copy && !std::thread::panicking() {
+            panic!("a copy panics in drop");
+        }
+    }
+}
+
+pub(in crate::conformance) fn an_unused_copy_may_panic_when_it_is_dropped(subject: &Subject) {
+    let pool = subject.pool();
+    let items = || (0..10).map(|_| Fragile { is_copy: false });
+    let map = pool.map(items(), |item| std::mem::forget(item)).retries(2);
+    assert_eq!(map.run().unwrap().tally().ok, 10);
+    let fail = |item| {
+        std::mem::forget(item);
+        Err::<(), _>("no")
+    };
+    let map = pool.try_map(items(), fail).retries(2);
+    let outcomes = map.on_error(ErrorPolicy::Collect).outcomes().unwrap();
+    assert!(outcomes.iter().all(Result::is_err));
+    check(&pool);
+}
+
+/// An error that panics when it is dropped.
+struct Touchy;
+
+impl fmt::Display for Touchy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("touchy")
+    }
+}
+
+impl Drop for Touchy {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("an error panics in drop");
+        }
+    }
+}
+
+pub(in crate::conformance) fn an_error_may_panic_when_it_is_dropped(subject: &Subject) {
+    let pool = subject.pool();
+    for policy in [ErrorPolicy::FailFast, ErrorPolicy::Collect, ErrorPolicy::Skip] {
+        for retries in [0, 2] {
+            let map = pool.try_map(0..10, |_| Err::<(), _>(Touchy));
+            let map = map.on_error(policy).retries(retries);
+            // The last of it goes off on this thread.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(map.run())));
+        }
+    }
+    check(&pool);
 }
 
 pub(in crate::conformance) fn a_state_that_cannot_be_made_is_the_outcome_of_its_item(

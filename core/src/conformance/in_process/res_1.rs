@@ -14,7 +14,9 @@ pub(in crate::conformance) fn every_state_is_made_and_taken_once(subject: &Subje
     for items in [0..1000, 0..1, 0..0] {
         let (made, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let crew = pool.init(|| made.fetch_add(1, Ordering::SeqCst));
-        let crew = crew.on_exit(|_| drop(taken.fetch_add(1, Ordering::SeqCst)));
+        let crew = crew.on_exit(|_| {
+            taken.fetch_add(1, Ordering::SeqCst);
+        });
         let num = crew.map(items.collect::<Vec<usize>>(), |_, n| n);
         let num = num.collect::<Vec<_>>().unwrap().len();
         let (made, taken) = (made.into_inner(), taken.into_inner());
