@@ -36,6 +36,17 @@ struct Inner {
     cancelled: Condvar,
 }
 
+/// Whether a token is cancelled, at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Flag<'a>(&'a AtomicU8);
+
+impl Flag<'_> {
+    #[inline]
+    pub(crate) fn is_set(self) -> bool {
+        self.0.load(Ordering::Acquire) != 0
+    }
+}
+
 /// What hears of a cancellation.
 enum Below {
     Child(Weak<Inner>),
@@ -163,6 +174,12 @@ impl CancellationToken {
     /// Whether the token was cancelled. One load.
     pub fn is_cancelled(&self) -> bool {
         self.0.reason.load(Ordering::Acquire) != 0
+    }
+
+    /// The flag itself, for loops in which even the way to it costs.
+    #[inline]
+    pub(crate) fn flag(&self) -> Flag<'_> {
+        Flag(&self.0.reason)
     }
 
     /// Why the token was cancelled, if it was.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::map::Ended;
 use crate::observer::Observers;
 use crate::options::Options;
 use crate::panic::catch;
@@ -52,10 +53,9 @@ impl Control {
             stopped_since: OnceLock::new(),
         };
         // A map inside a task stops with the task.
-        for above in [options.token.take(), crate::frame::current_token()] {
-            if let Some(above) = above {
-                above.adopt(&control.token);
-            }
+        let above = [options.token.take(), crate::frame::current_token()];
+        for above in above.into_iter().flatten() {
+            above.adopt(&control.token);
         }
         control.observers.start(&control.progress);
         control
@@ -149,12 +149,29 @@ impl Control {
         self.policy == ErrorPolicy::FailFast
     }
 
-    /// Ends the map: of `num_items` known items, those that nobody accounted for count as
-    /// cancelled. Only the first call counts.
-    pub(crate) fn finish(&self, num_items: usize) {
+    /// Stops the map, unless it has ended: nobody wants its results any more.
+    pub(crate) fn abandon(&self, num_pulled: usize) {
+        if !self.is_finished.load(Ordering::Acquire) {
+            self.stop(CancelReason::Abandoned);
+            self.finish(num_pulled);
+        }
+    }
+
+    /// Ends the map: of all items that were pulled or are known to be in the input, those
+    /// that nobody accounted for count as cancelled. Only the first call counts.
+    pub(crate) fn finish(&self, num_pulled: usize) {
+        let num_items = num_pulled.max(self.progress.total().unwrap_or(0));
         if !self.is_finished.swap(true, Ordering::AcqRel) {
             let report = self.progress.close(num_items);
             self.observers.finish(&report);
+        }
+    }
+
+    /// How the map went, and whether it ended early.
+    pub(crate) fn ended(&self) -> Ended {
+        Ended {
+            report: self.report(),
+            stopped: self.stopped(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::work::{Plain, Trying, WithContext, WithState};
+use crate::work::{Make, Plain, Trying, WithContext, WithState};
 use crate::{Executor, InProcess, Map};
 
 /// An executor with a value that all items of a map share.
@@ -34,6 +34,19 @@ impl<'e, E: ?Sized, C, Reach> Crew<'e, E, C, Reach> {
             reach: PhantomData,
         }
     }
+
+    #[cfg(feature = "remote")]
+    pub(crate) fn into_parts(self) -> (&'e E, C) {
+        (self.executor, self.context)
+    }
+
+    pub(crate) fn work<F>(self, function: F) -> (&'e E, WithContext<C, F>) {
+        let work = WithContext {
+            context: self.context,
+            function,
+        };
+        (self.executor, work)
+    }
 }
 
 impl<'e, E, C> Crew<'e, E, C, InProcess>
@@ -48,11 +61,8 @@ where
         R: Send,
         F: Fn(&C, It::Item) -> R + Send + Sync,
     {
-        let work = WithContext {
-            context: self.context,
-            function: Plain(f),
-        };
-        Map::new(self.executor, items, work)
+        let (executor, work) = self.work(Plain(f));
+        Map::new(executor, items, work)
     }
 
     /// A map of a function that can fail.
@@ -67,11 +77,8 @@ where
         Err: fmt::Display + Send,
         F: Fn(&C, It::Item) -> Result<R, Err> + Send + Sync,
     {
-        let work = WithContext {
-            context: self.context,
-            function: Trying(f),
-        };
-        Map::new(self.executor, items, work)
+        let (executor, work) = self.work(Trying(f));
+        Map::new(executor, items, work)
     }
 
     /// Has each worker make a state from the context.
@@ -107,49 +114,55 @@ where
     /// A panic in `exit` is caught and logged.
     pub fn on_exit<S, F>(self, exit: F) -> StateCrew<'e, E, C, Init, F, InProcess>
     where
-        Init: Fn(&C) -> S,
+        Init: Make<C, State = S>,
         F: Fn(S) + Send + Sync,
     {
         StateCrew::new(self.executor, self.context, self.init, exit)
     }
 
     /// A map of `f(&mut state, item)`.
-    #[expect(clippy::type_complexity, reason = "the map's type names its parts")]
     pub fn map<S, It, R, F>(
         self,
         items: It,
         f: F,
     ) -> Map<'e, E, It, WithState<C, Init, Exit, Plain<F>>>
     where
-        Init: Fn(&C) -> S + Send + Sync,
+        Init: Make<C, State = S>,
         Exit: Fn(S) + Send + Sync,
         It: IntoIterator<Item: Send, IntoIter: Send>,
         R: Send,
         F: Fn(&mut S, It::Item) -> R + Send + Sync,
     {
-        Map::new(self.executor, items, self.work(Plain(f)).1)
+        let (executor, work) = self.work(Plain(f));
+        Map::new(executor, items, work)
     }
 
     /// A map of a function that can fail.
-    #[expect(clippy::type_complexity, reason = "the map's type names its parts")]
     pub fn try_map<S, It, R, Err, F>(
         self,
         items: It,
         f: F,
     ) -> Map<'e, E, It, WithState<C, Init, Exit, Trying<F>>>
     where
-        Init: Fn(&C) -> S + Send + Sync,
+        Init: Make<C, State = S>,
         Exit: Fn(S) + Send + Sync,
         It: IntoIterator<Item: Send, IntoIter: Send>,
         R: Send,
         Err: fmt::Display + Send,
         F: Fn(&mut S, It::Item) -> Result<R, Err> + Send + Sync,
     {
-        Map::new(self.executor, items, self.work(Trying(f)).1)
+        let (executor, work) = self.work(Trying(f));
+        Map::new(executor, items, work)
     }
 }
 
 impl<'e, E: ?Sized, C, Init, Exit, Reach> StateCrew<'e, E, C, Init, Exit, Reach> {
+    #[cfg(feature = "remote")]
+    pub(crate) fn with_exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
     pub(crate) fn work<F>(self, function: F) -> (&'e E, WithState<C, Init, Exit, F>) {
         let work = WithState {
             context: self.context,

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::control::Control;
+use crate::map::Ended;
 use crate::{CancelReason, Report, TaskError, TaskErrorKind};
 
 /// In which order outcomes are wanted.
@@ -15,6 +17,9 @@ pub(crate) enum Order {
 
 /// How one item ended.
 pub(crate) type Outcome<R, E> = Result<R, TaskError<E>>;
+
+/// An outcome with the index of its item.
+pub(crate) type Indexed<R, E> = (usize, Outcome<R, E>);
 
 /// What a map says while it runs.
 #[derive(Debug)]
@@ -35,11 +40,118 @@ pub(crate) trait Events<R, E> {
     fn finish(&mut self) -> Report;
 }
 
+/// An engine that gives one outcome after the other, whatever the policy.
+pub(crate) trait Feed<R, E> {
+    /// Waits for the next outcome in order; `None` when there will be none.
+    fn next_outcome(&mut self) -> Option<Indexed<R, E>>;
+
+    /// Takes in what has arrived, without waiting.
+    fn receive(&mut self);
+
+    /// What has been taken in.
+    fn sorter(&mut self) -> &mut Sorter<R, E>;
+
+    /// Why there are no more outcomes although there should be, if that is so.
+    fn last_word(&mut self) -> Option<TaskError<E>>;
+
+    fn control(&self) -> &Control;
+
+    /// How many items were pulled from the input so far.
+    fn num_pulled(&self) -> usize;
+}
+
+/// Applies what all engines do alike to a [`Feed`]: it ends a fail-fast map with its
+/// failure, and the map itself with the feed.
+pub(crate) struct Teller<F> {
+    feed: F,
+    is_failing: bool,
+    is_over: bool,
+}
+
+impl<F> Teller<F> {
+    pub(crate) fn new(feed: F) -> Self {
+        Self {
+            feed,
+            is_failing: false,
+            is_over: false,
+        }
+    }
+
+    /// Ends the map, and cancels what has not started.
+    pub(crate) fn finish<R, E>(&mut self) -> Report
+    where
+        F: Feed<R, E>,
+    {
+        let control = self.feed.control();
+        if self.is_over {
+            control.finish(self.feed.num_pulled());
+        } else {
+            control.abandon(self.feed.num_pulled());
+        }
+        let report = control.report();
+        self.is_over = true;
+        report
+    }
+
+    /// Tells every event and how the map ended.
+    pub(crate) fn tell_all<R, E>(mut self, tell: &mut dyn FnMut(Event<R, E>)) -> Ended
+    where
+        F: Feed<R, E>,
+    {
+        while let Some(event) = self.next_event() {
+            tell(event);
+        }
+        self.feed.control().ended()
+    }
+
+    /// The failure that a fail-fast map reports when it meets `error`: the one with the
+    /// lowest index among those known. `None`: `error` only follows from a failure that
+    /// has not arrived.
+    fn settle<R, E>(&mut self, error: TaskError<E>) -> Option<TaskError<E>>
+    where
+        F: Feed<R, E>,
+    {
+        self.feed.receive();
+        match self.feed.sorter().take_failure() {
+            None if is_follower(&error) => None,
+            Some(other) if is_follower(&error) || other.index() < error.index() => Some(other),
+            _ => Some(error),
+        }
+    }
+}
+
+impl<R, E, F: Feed<R, E>> Events<R, E> for Teller<F> {
+    fn next_event(&mut self) -> Option<Event<R, E>> {
+        while !self.is_over {
+            match self.feed.next_outcome() {
+                Some((_, Err(error))) if self.feed.control().fails_fast() => {
+                    self.is_failing = true;
+                    if let Some(failure) = self.settle(error) {
+                        self.is_over = true;
+                        self.finish();
+                        return Some(Event::Broken(failure));
+                    }
+                }
+                // A hole in the order: only the failure is left to tell.
+                Some(_) if self.is_failing => {}
+                Some((index, outcome)) => return Some(Event::Item(index, outcome)),
+                None => self.is_over = true,
+            }
+        }
+        self.finish();
+        self.feed.last_word().map(Event::Broken)
+    }
+
+    fn finish(&mut self) -> Report {
+        self.finish()
+    }
+}
+
 /// Puts outcomes into the wanted order.
 pub(crate) struct Sorter<R, E> {
     order: Order,
     /// In input order: what is known from `next` on. In completion order: what is known.
-    ready: VecDeque<Option<(usize, Outcome<R, E>)>>,
+    ready: VecDeque<Option<Indexed<R, E>>>,
     /// How many were taken out.
     next: usize,
 }
@@ -59,7 +171,10 @@ impl<R, E> Sorter<R, E> {
             Order::Completion => self.ready.push_back(entry),
             Order::Input => {
                 let place = index - self.next;
-                if place >= self.ready.len() {
+                if place == self.ready.len() {
+                    return self.ready.push_back(entry);
+                }
+                if place > self.ready.len() {
                     self.ready.resize_with(place + 1, || None);
                 }
                 self.ready[place] = entry;
@@ -68,7 +183,7 @@ impl<R, E> Sorter<R, E> {
     }
 
     /// The next outcome in order, if it is known.
-    pub(crate) fn pop(&mut self) -> Option<(usize, Outcome<R, E>)> {
+    pub(crate) fn pop(&mut self) -> Option<Indexed<R, E>> {
         let entry = self.ready.front_mut()?.take()?;
         self.ready.pop_front();
         self.next += 1;

@@ -79,6 +79,12 @@ pub trait Executor: Send + Sync {
         Capabilities::in_process()
     }
 
+    /// The same executor for work that stays in this process, if it runs all of its jobs
+    /// here: maps of a wider reach then take the in-process road, and encode nothing.
+    fn in_process(&self) -> Option<&dyn Executor<Reach = InProcess>> {
+        None
+    }
+
     /// Stops taking jobs. After it returns, [`spawn`](Self::spawn) hands every job back.
     ///
     /// It does not wait for running jobs, so a job may call it. An executor that has
@@ -219,6 +225,10 @@ macro_rules! forward {
 
             fn capabilities(&self) -> Capabilities {
                 (**self).capabilities()
+            }
+
+            fn in_process(&self) -> Option<&dyn Executor<Reach = InProcess>> {
+                (**self).in_process()
             }
 
             fn shutdown(&self, how: Shutdown) {

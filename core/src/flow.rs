@@ -43,17 +43,24 @@ use crate::panic::{Panic, catch, drop_quietly};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::task::cause;
-use crate::work::Work;
+use crate::work::{self, Work};
 use crate::{CancellationToken, TaskError, TaskErrorKind, frame};
 
 /// How one item ended.
-pub(crate) type Outcome<I, W> = Result<<W as Work<I>>::Out, TaskError<<W as Work<I>>::Error>>;
+type Outcome<I, W> = Result<<W as Work<I>>::Out, TaskError<<W as Work<I>>::Error>>;
 
 /// The most items that one claim pulls, unless the user says otherwise.
-const MAX_PULL: usize = 64;
+const MAX_PULL: usize = 1024;
 
 /// The default bound on items in flight, for each worker.
-pub(crate) const IN_FLIGHT_PER_WORKER: usize = 256;
+const IN_FLIGHT_PER_WORKER: usize = 2048;
+
+/// Without a bound of the user's, workers run ahead of the consumer by so many claims each,
+/// a few milliseconds of work: memory for large items, and for slow ones, stays small.
+const CLAIMS_AHEAD: usize = 64;
+
+/// They may always be ahead by so many items each.
+const LEAST_AHEAD: usize = 8;
 
 /// A map over an iterator that is under way.
 pub(crate) struct Flow<It: Iterator, W: Work<It::Item>> {
@@ -68,8 +75,11 @@ pub(crate) struct Flow<It: Iterator, W: Work<It::Item>> {
     is_exhausted: AtomicBool,
     /// Items that the consumer has handed on. Written by the consumer.
     delivered: AtomicUsize,
-    window: usize,
-    lanes: Box<[CachePadded<Lane<It::Item, W>>]>,
+    /// The bound on items in flight: the user's, or one that follows the pace.
+    window: AtomicUsize,
+    max_window: usize,
+    is_adaptive: bool,
+    lanes: Lanes<It::Item, W>,
     free_lanes: Mutex<Vec<usize>>,
     again: Mutex<VecDeque<Again<It::Item>>>,
     bell: Arc<Bell>,
@@ -99,6 +109,8 @@ struct FlowOptions<I> {
     timeout: Option<Duration>,
     deadline: Option<Duration>,
     grace: Duration,
+    /// Whether the consumer takes outcomes while the map runs.
+    is_streamed: bool,
     /// Whether anybody wants the results of the items that end well.
     keeps_results: bool,
     /// Whether running items are tracked, so that they can be left behind.
@@ -110,9 +122,11 @@ struct Input<It> {
     iterator: Option<It>,
 }
 
+type Lanes<I, W> = Box<[CachePadded<Lane<I, W>>]>;
+
 /// A place to work.
 struct Lane<I, W: Work<I>> {
-    outbox: Mutex<VecDeque<(usize, Outcome<I, W>)>>,
+    outbox: Mutex<Vec<(usize, Outcome<I, W>)>>,
     /// The item that runs, under limits. Whoever takes it out reports its outcome.
     running: Mutex<Option<RunningItem<I>>>,
 }
@@ -154,6 +168,13 @@ where
         delivery: Delivery,
         options: &Options<It::Item>,
     ) -> Arc<Self> {
+        let is_adaptive = delivery == Delivery::Streamed && options.in_flight.is_none();
+        let max_window = match delivery {
+            Delivery::Streamed => options
+                .in_flight
+                .unwrap_or(IN_FLIGHT_PER_WORKER * num_workers),
+            Delivery::StreamedUnbounded | Delivery::AtEnd | Delivery::Dropped => usize::MAX,
+        };
         let bell = Arc::new(Bell::default());
         control.token().listen(Arc::downgrade(&bell) as _);
         // One lane more than workers: for a consumer that is itself a worker and helps.
@@ -169,12 +190,12 @@ where
             pulled: AtomicUsize::new(0),
             is_exhausted: AtomicBool::new(false),
             delivered: AtomicUsize::new(0),
-            window: match delivery {
-                Delivery::Streamed => options
-                    .in_flight
-                    .unwrap_or(IN_FLIGHT_PER_WORKER * num_workers),
-                Delivery::StreamedUnbounded | Delivery::AtEnd | Delivery::Dropped => usize::MAX,
-            },
+            window: AtomicUsize::new(match is_adaptive {
+                true => LEAST_AHEAD * num_workers,
+                false => max_window,
+            }),
+            max_window,
+            is_adaptive,
             lanes: (0..num_lanes)
                 .map(|_| CachePadded::new(Lane::new()))
                 .collect(),
@@ -189,6 +210,7 @@ where
                 timeout: options.timeout,
                 deadline: options.deadline,
                 grace: options.grace.unwrap_or(limits::DEFAULT_GRACE),
+                is_streamed: matches!(delivery, Delivery::Streamed | Delivery::StreamedUnbounded),
                 keeps_results: delivery != Delivery::Dropped,
                 is_limited: options.is_limited(),
             },
@@ -196,10 +218,15 @@ where
     }
 
     /// How many items may be pulled now.
+    ///
+    /// Less than a quarter of the window is as good as none: lanes that picked up every
+    /// item's room as the consumer makes it would claim one item at a time.
     fn room(&self) -> usize {
         let in_flight =
             self.pulled.load(Ordering::Acquire) - self.delivered.load(Ordering::Acquire);
-        self.window.saturating_sub(in_flight)
+        let window = self.window();
+        let room = window.saturating_sub(in_flight);
+        if room >= window / 4 { room } else { 0 }
     }
 
     /// Whether a new ticket would find something to do.
@@ -215,10 +242,11 @@ where
             flow: self,
             number,
             state: None,
+            unposted: Vec::new(),
         };
         let max = match self.options.chunk_size {
-            Some(size) => size.min(self.window),
-            None => MAX_PULL.min(self.window / (4 * self.num_workers)).max(1),
+            Some(size) => size.min(self.max_window),
+            None => MAX_PULL.min(self.max_window / (4 * self.num_workers)),
         };
         let mut pace = match self.options.is_limited || only_once {
             // A limited item may be left behind; nothing may wait behind it.
@@ -229,17 +257,19 @@ where
         loop {
             if let Some(again) = self.take_again() {
                 lane.run(again.index, again.attempt, again.item);
+                lane.flush();
                 continue;
             }
-            pace.start();
-            let Pulled::Items(first) = self.pull(pace.next(usize::MAX), &mut items) else {
+            let Pulled::Items(first) = self.pull(pace.size(), &mut items) else {
                 break;
             };
             let num_items = items.len();
             for (nth, item) in items.drain(..).enumerate() {
                 lane.run(first + nth, 1, item);
             }
-            pace.end(num_items);
+            lane.flush();
+            pace.done(num_items);
+            self.end_pull(pace.size());
             if only_once {
                 break;
             }
@@ -295,8 +325,28 @@ where
     }
 
     fn post(&self, lane: usize, index: usize, outcome: Outcome<It::Item, W>) {
-        self.lanes[lane].outbox.lock().push_back((index, outcome));
-        self.bell.ring();
+        self.lanes[lane].outbox.lock().push((index, outcome));
+        self.bell.ring_softly();
+    }
+
+    /// A lane has done the items of a pull, and its pace is so many for a claim.
+    fn end_pull(&self, pace: usize) {
+        if self.is_adaptive {
+            let ahead = pace.saturating_mul(CLAIMS_AHEAD * self.num_workers);
+            let least = LEAST_AHEAD * self.num_workers;
+            let window = ahead.max(least).min(self.max_window);
+            self.window.store(window, Ordering::Relaxed);
+        }
+        let in_flight =
+            self.pulled.load(Ordering::Relaxed) - self.delivered.load(Ordering::Relaxed);
+        if in_flight >= self.window() / 2 {
+            self.bell.ring();
+        }
+    }
+
+    /// How many items may be in flight now.
+    fn window(&self) -> usize {
+        self.window.load(Ordering::Relaxed)
     }
 
     /// How many tickets find something to do at the start: at least one, which finds that
@@ -308,12 +358,6 @@ where
 
     pub(crate) fn control(&self) -> &Control {
         &self.control
-    }
-
-    /// How many items the map has, as far as anybody knows.
-    pub(crate) fn num_items(&self) -> usize {
-        let total = self.control.progress().total().unwrap_or(0);
-        self.num_pulled().max(total)
     }
 
     /// How many items were pulled.
@@ -368,6 +412,8 @@ struct Worker<'a, It: Iterator, W: Work<It::Item>> {
     number: usize,
     /// Made when the first item needs it, and again after a panic.
     state: Option<W::State>,
+    /// Outcomes that nobody waits for one by one.
+    unposted: Vec<(usize, Outcome<It::Item, W>)>,
 }
 
 impl<It, W> Worker<'_, It, W>
@@ -383,20 +429,37 @@ where
         }
     }
 
+    fn post(&mut self, index: usize, outcome: Outcome<It::Item, W>) {
+        if self.flow.options.is_streamed {
+            self.flow.post(self.number, index, outcome);
+        } else {
+            self.unposted.push((index, outcome));
+        }
+    }
+
+    /// Posts what nobody waits for.
+    fn flush(&mut self) {
+        if !self.unposted.is_empty() {
+            let mut outbox = self.flow.lanes[self.number].outbox.lock();
+            outbox.append(&mut self.unposted);
+        }
+    }
+
     /// Runs an item once; returns it for the next attempt, if there is to be one.
     fn attempt(&mut self, index: usize, attempt: u32, item: It::Item) -> Option<(u32, It::Item)> {
-        let control = &self.flow.control;
+        let flow = self.flow;
+        let control = &flow.control;
         if let Some(reason) = control.stopped() {
             drop_quietly(item);
             let error = control.fail(index, attempt, TaskErrorKind::Cancelled(reason));
-            self.flow.post(self.number, index, Err(error));
+            self.post(index, Err(error));
             return None;
         }
         let spare = match self.spare(attempt, &item) {
             Ok(spare) => spare,
             Err(panic) => {
                 let error = control.fail(index, attempt, TaskErrorKind::Panicked(panic));
-                self.flow.post(self.number, index, Err(error));
+                self.post(index, Err(error));
                 return None;
             }
         };
@@ -425,7 +488,7 @@ where
                 Err(control.fail(index, attempt, kind))
             }
         };
-        self.flow.post(self.number, index, outcome);
+        self.post(index, outcome);
         None
     }
 
@@ -450,10 +513,6 @@ where
 
     /// Runs an item that may be left behind. `None`: it was, and somebody else has
     /// reported it.
-    #[expect(
-        clippy::type_complexity,
-        reason = "a result beside the spare item, used once"
-    )]
     fn call_tracked(
         &mut self,
         index: usize,
@@ -483,11 +542,7 @@ where
 
     /// The lane has no more items.
     fn stop(self) {
-        if let Some(state) = self.state {
-            if let Err(panic) = catch(|| self.flow.work.stop(state)) {
-                log::error!("the exit hook of a worker panicked: {panic}");
-            }
-        }
+        work::stop(&self.flow.work, self.state);
     }
 }
 
@@ -530,7 +585,7 @@ where
 impl<I, W: Work<I>> Lane<I, W> {
     fn new() -> Self {
         Self {
-            outbox: Mutex::new(VecDeque::new()),
+            outbox: Mutex::new(Vec::new()),
             running: Mutex::new(None),
         }
     }

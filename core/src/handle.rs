@@ -140,7 +140,8 @@ impl<'env, R, E> Handle<'env, R, E> {
 
 impl<R: 'static, E: 'static> Handle<'static, R, E> {
     /// Has `f` called with the result, on the thread that ends the task, or here and now if
-    /// it is done. A panic in `f` is caught and logged.
+    /// it is done. (Where a task runs in another process, a thread of its own calls `f`.) A
+    /// panic in `f` is caught and logged.
     ///
     /// ```
     /// use taskfarm_core::{InProcessExt, InlineExecutor};
@@ -154,11 +155,17 @@ impl<R: 'static, E: 'static> Handle<'static, R, E> {
     pub fn on_done(mut self, f: impl FnOnce(Result<R, TaskError<E>>) + Send + 'static) {
         let task = self.task.take().expect("a handle with its task");
         let shared = task.clone();
-        task.head().watch(Watcher::Callback(Box::new(move || {
+        let call = move || {
             if let Some(result) = shared.take() {
                 f(result);
             }
-        })));
+        };
+        let watcher = if task.ends_on_backend() && !task.head().is_done() {
+            Watcher::ThreadOfItsOwn(Box::new(call))
+        } else {
+            Watcher::Callback(Box::new(call))
+        };
+        task.head().watch(watcher);
     }
 }
 
@@ -182,10 +189,10 @@ impl<R, E> Future for Handle<'_, R, E> {
 
 impl<R, E> Drop for Handle<'_, R, E> {
     fn drop(&mut self) {
-        if self.cancel_on_drop {
-            if let Some(task) = &self.task {
-                task.cancel(CancelReason::Abandoned);
-            }
+        if self.cancel_on_drop
+            && let Some(task) = &self.task
+        {
+            task.cancel(CancelReason::Abandoned);
         }
     }
 }

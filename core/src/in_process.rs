@@ -8,16 +8,18 @@ use std::sync::Arc;
 
 use crate::control::Control;
 use crate::crew::{Crew, StateCrew};
-use crate::events::{Event, Events, Order};
+use crate::events::{Event, Order, Teller};
 use crate::flow::{Consumer, Delivery, Flow, LimitsThread};
 use crate::job::{GaveUp, Job};
 use crate::lease::{self, Lease, Lent, forget_lifetime};
-use crate::map::{Drive, Ended, Engine, StreamEngine};
+use crate::map::{self, Drive, Ended, Engine, StreamEngine};
+use crate::options::Options;
 use crate::scope::{Scope, scope};
 use crate::slots::Slots;
+use crate::source::{Counted, Items, Source};
 use crate::stream::BoxedEvents;
 use crate::task::Task;
-use crate::work::{Plain, Trying, Work};
+use crate::work::{Bare, Plain, Trying, Work};
 use crate::{
     CancelReason, ErrorPolicy, Executor, Handle, InProcess, Map, MapError, SetupError, TaskError,
     frame,
@@ -131,14 +133,11 @@ pub trait InProcessExt: Executor<Reach = InProcess> {
     /// assert_eq!(lengths, [1, 2, 3]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    fn init<S, Init>(
-        &self,
-        init: Init,
-    ) -> StateCrew<'_, Self, (), impl Fn(&()) -> S + Send + Sync, fn(S), InProcess>
+    fn init<S, Init>(&self, init: Init) -> StateCrew<'_, Self, (), Bare<Init>, fn(S), InProcess>
     where
         Init: Fn() -> S + Send + Sync,
     {
-        StateCrew::new(self, (), move |(): &()| init(), drop::<S> as fn(S))
+        StateCrew::new(self, (), Bare(init), drop::<S> as fn(S))
     }
 
     /// Runs `body`, in which tasks that borrow can be submitted; returns when all of them
@@ -196,59 +195,94 @@ where
             return consume_limited(executor, flow, lent, order, tell);
         }
         let (executor, flow) = start(map, delivery)?;
-        Ok(lease::lend(executor.id().key(), flow.clone(), |lease| {
-            match delivery {
+        Ok(lease::lend(
+            executor.id().key(),
+            flow.clone(),
+            |lease| match delivery {
                 Delivery::Streamed | Delivery::StreamedUnbounded => {
-                    let mut consumer =
+                    let consumer =
                         Consumer::new(executor, flow.clone(), lease.clone(), order, None);
-                    tell_all(&mut consumer, tell);
+                    Teller::new(consumer).tell_all(tell)
                 }
                 Delivery::AtEnd | Delivery::Dropped => {
                     let lent = work_off(executor, lease, flow.num_tickets());
                     tell_at_end(&flow, lent, tell);
+                    flow.control().ended()
                 }
-            }
-            ended(flow.control())
-        }))
+            },
+        ))
     }
 
-    fn collect(mut map: Map<'_, E, It, W>) -> Result<Vec<W::Out>, MapError<W::Error>> {
+    fn collect(map: Map<'_, E, It, W>) -> Result<Vec<W::Out>, MapError<W::Error>> {
         let options = &map.options;
         let ends_at_failure = options.policy == ErrorPolicy::FailFast && options.retries == 0;
         if !ends_at_failure || options.is_limited() {
-            return collect_by_events::<E, It, W>(map);
+            return collect_by_events(map);
         }
-        options.check(map.executor.capabilities())?;
-        let executor = map.executor;
-        let items = match into_vec(map.items) {
-            Ok(items) => items,
-            Err(items) => {
-                map = Map {
-                    executor,
-                    items,
-                    work: map.work,
-                    options: map.options,
-                };
-                return collect_by_events::<E, It, W>(map);
+        match into_vec(map.items) {
+            Ok(items) => {
+                let source = Items::new(items);
+                collect_in_slots(map.executor, source, map.work, map.options)
             }
-        };
-        let num_workers = executor.parallelism().get();
-        let chunk_size = map.options.chunk_size;
-        let total = Some(items.len());
-        let control = Control::new(executor, &mut map.options, total, num_workers + 1);
-        let slots = Arc::new(Slots::new(
-            items,
-            map.work,
-            control,
-            num_workers,
-            chunk_size,
-        ));
-        let lent = lease::lend(executor.id().key(), slots.clone(), |lease| {
-            work_off(executor, lease, slots.num_tickets())
-        });
-        let slots = Arc::into_inner(slots).expect("a lease that has ended holds nothing");
-        slots.into_results(lent).map_err(MapError::failed)
+            Err(items) => {
+                let items = items.into_iter();
+                match known_len(&items).filter(|&len| may_reserve::<W::Out>(len)) {
+                    Some(len) => {
+                        let source = Counted::new(items, len);
+                        collect_in_slots(map.executor, source, map.work, map.options)
+                    }
+                    None => collect_by_events(Map {
+                        executor: map.executor,
+                        items,
+                        work: map.work,
+                        options: map.options,
+                    }),
+                }
+            }
+        }
     }
+}
+
+/// Whether room for so many results may be reserved before there is one.
+fn may_reserve<R>(len: usize) -> bool {
+    const MAX_BYTES: usize = 1 << 30;
+    len.saturating_mul(size_of::<R>()) <= MAX_BYTES
+}
+
+/// How many items an iterator has, if it knows.
+fn known_len<It: Iterator>(items: &It) -> Option<usize> {
+    match items.size_hint() {
+        (low, Some(high)) if low == high => Some(low),
+        _ => None,
+    }
+}
+
+fn collect_in_slots<E, S, W>(
+    executor: &E,
+    source: S,
+    work: W,
+    mut options: Options<S::Item>,
+) -> Result<Vec<W::Out>, MapError<W::Error>>
+where
+    E: Executor + ?Sized,
+    S: Source,
+    W: Work<S::Item, Out: Send, Error: fmt::Display + Send>,
+{
+    options.check(executor.capabilities())?;
+    let num_workers = executor.parallelism().get();
+    let control = Control::new(executor, &mut options, Some(source.len()), num_workers + 1);
+    let slots = Arc::new(Slots::new(
+        source,
+        work,
+        control,
+        num_workers,
+        options.chunk_size,
+    ));
+    let lent = lease::lend(executor.id().key(), slots.clone(), |lease| {
+        work_off(executor, lease, slots.num_tickets())
+    });
+    let slots = Arc::into_inner(slots).expect("a lease that has ended holds nothing");
+    slots.into_results(lent).map_err(MapError::failed)
 }
 
 fn collect_by_events<E, It, W>(map: Map<'_, E, It, W>) -> Result<Vec<W::Out>, MapError<W::Error>>
@@ -257,7 +291,7 @@ where
     It: IntoIterator<Item: Send, IntoIter: Send>,
     W: Work<It::Item, Out: Send, Error: fmt::Display + Send>,
 {
-    crate::map::collect_by_events(map.options.policy, |tell| {
+    map::collect_by_events(map.options.policy, |tell| {
         <InProcess as Engine<E, It, W>>::drive(map, Drive::AtEnd, tell)
     })
 }
@@ -277,16 +311,14 @@ where
         let (executor, flow) = start(map, Delivery::Streamed)?;
         let lease = Lease::new(executor.id().key(), flow.clone());
         let limits = is_limited
-            .then(|| limits_of(flow.clone(), flow.control()))
+            .then(|| LimitsThread::start(flow.clone(), flow.control().token()))
             .transpose()?;
-        Ok(Box::new(Consumer::new(
-            executor, flow, lease, order, limits,
-        )))
+        let consumer = Consumer::new(executor, flow, lease, order, limits);
+        Ok(Box::new(Teller::new(consumer)))
     }
 }
 
 /// Checks the options and sets the map up, without running anything.
-#[expect(clippy::type_complexity, reason = "a pair, taken apart at once")]
 fn start<'e, E, It, W>(
     mut map: Map<'e, E, It, W>,
     delivery: Delivery,
@@ -300,10 +332,7 @@ where
     map.options.check(executor.capabilities())?;
     let num_workers = executor.parallelism().get();
     let items = map.items.into_iter();
-    let total = match items.size_hint() {
-        (low, Some(high)) if low == high => Some(low),
-        _ => None,
-    };
+    let total = known_len(&items);
     let control = Control::new(executor, &mut map.options, total, num_workers + 1);
     let key = executor.id().key();
     let flow = Flow::new(
@@ -332,24 +361,9 @@ where
     W: Work<It::Item, Out: Send, Error: fmt::Display + Send>,
 {
     let lease = Lease::new(executor.id().key(), lent.clone());
-    let limits = limits_of(lent, flow.control())?;
-    let mut consumer = Consumer::new(executor, flow.clone(), lease, order, Some(limits));
-    tell_all(&mut consumer, tell);
-    Ok(ended(flow.control()))
-}
-
-fn limits_of(lent: Arc<dyn Lent>, control: &Control) -> Result<LimitsThread, SetupError> {
-    LimitsThread::start(lent, control.token()).map_err(|error| {
-        SetupError::unsupported(format!(
-            "no thread could be started to enforce the time limits: {error}"
-        ))
-    })
-}
-
-fn tell_all<R, E>(events: &mut dyn Events<R, E>, tell: &mut dyn FnMut(Event<R, E>)) {
-    while let Some(event) = events.next_event() {
-        tell(event);
-    }
+    let limits = LimitsThread::start(lent, flow.control().token())?;
+    let consumer = Consumer::new(executor, flow, lease, order, Some(limits));
+    Ok(Teller::new(consumer).tell_all(tell))
 }
 
 /// Has the executor do the work, with this thread's help if it is one of its workers.
@@ -394,14 +408,7 @@ fn tell_at_end<It, W>(
     if let Some(error) = broken {
         tell(Event::Broken(error));
     }
-    control.finish(flow.num_items());
-}
-
-fn ended(control: &Control) -> Ended {
-    Ended {
-        report: control.report(),
-        stopped: control.stopped(),
-    }
+    control.finish(flow.num_pulled());
 }
 
 /// The items as a vector, if that is what they are.

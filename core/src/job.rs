@@ -102,10 +102,10 @@ impl Job {
     }
 
     fn end(&mut self, why: GaveUp) {
-        if let Some(body) = self.body.take() {
-            if let Err(panic) = catch(|| body.give_up(why)) {
-                log::error!("a value of a task panicked when it was dropped: {panic}");
-            }
+        if let Some(body) = self.body.take()
+            && let Err(panic) = catch(|| body.give_up(why))
+        {
+            log::error!("a value of a task panicked when it was dropped: {panic}");
         }
     }
 }

@@ -10,13 +10,15 @@ const TARGET: Duration = Duration::from_micros(50);
 /// full claims after six.
 const GROWTH: usize = 8;
 
-/// How many items one worker claims next, from what its last claim took.
+/// How many items one worker claims next, from what the last ones took.
 #[derive(Debug)]
 pub(crate) struct Pace {
     size: usize,
     max: usize,
     is_fixed: bool,
-    started: Instant,
+    /// When the measurement began, and what was done since.
+    since: Instant,
+    num_items: usize,
 }
 
 impl Pace {
@@ -27,13 +29,19 @@ impl Pace {
             size: fixed.unwrap_or(1).min(max),
             max,
             is_fixed: fixed.is_some(),
-            started: Instant::now(),
+            since: Instant::now(),
+            num_items: 0,
         }
     }
 
-    /// The size of the next claim. `fair` is what this worker may take of what is left, so
+    /// The size of the next claim.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The size of the next claim, where this worker may take `fair` of what is left, so
     /// that the others get their part: claims shrink towards the end.
-    pub(crate) fn next(&self, fair: usize) -> usize {
+    pub(crate) fn size_within(&self, fair: usize) -> usize {
         if self.is_fixed {
             self.size
         } else {
@@ -41,23 +49,21 @@ impl Pace {
         }
     }
 
-    /// The claim is about to be worked on.
-    pub(crate) fn start(&mut self) {
-        if !self.is_fixed {
-            self.started = Instant::now();
-        }
-    }
-
-    /// The claim, of that many items, is done.
-    pub(crate) fn end(&mut self, num_items: usize) {
-        if self.is_fixed || num_items == 0 {
+    /// So many items are done. The clock is read once in a full claim's worth of items,
+    /// however few each claim brought.
+    pub(crate) fn done(&mut self, num_items: usize) {
+        self.num_items += num_items;
+        if self.is_fixed || self.num_items < self.size {
             return;
         }
-        let taken = self.started.elapsed().as_nanos().max(1);
-        let wanted = TARGET.as_nanos() * num_items as u128 / taken;
+        let now = Instant::now();
+        let taken = now.duration_since(self.since).as_nanos().max(1);
+        let wanted = TARGET.as_nanos() * self.num_items as u128 / taken;
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         self.size = wanted
-            .clamp(1, num_items.saturating_mul(GROWTH))
+            .clamp(1, self.size.saturating_mul(GROWTH))
             .min(self.max);
+        self.since = now;
+        self.num_items = 0;
     }
 }

@@ -25,6 +25,20 @@ impl Panic {
         }
     }
 
+    /// A panic that was caught in another process.
+    #[cfg(feature = "remote")]
+    pub(crate) fn from_parts(
+        message: String,
+        location: Option<String>,
+        backtrace: Option<String>,
+    ) -> Self {
+        Self {
+            message,
+            location,
+            backtrace,
+        }
+    }
+
     /// What the panic said.
     pub fn message(&self) -> &str {
         &self.message

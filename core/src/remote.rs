@@ -8,14 +8,19 @@
 //! user code.
 
 mod bundle;
+mod cancel_slot;
+mod chunk;
 mod function;
 mod job;
 mod port;
+mod shipper;
+mod task;
 
 pub use bundle::Bundle;
-pub use function::{Function, Remotable};
+pub use function::{Function, InitPointer, Remotable};
 pub use job::{Loss, RemoteJob, Reply, Setup};
 pub use port::{KeptState, Port};
 
-pub(crate) use bundle::Kind;
-pub(crate) use job::{RemoteBody, ReplyTo};
+pub(crate) use job::RemoteBody;
+pub(crate) use shipper::Shipper;
+pub(crate) use task::RemoteTask;

@@ -67,6 +67,8 @@ pub(crate) enum Watcher {
     Waker(Waker),
     /// A call to make.
     Callback(Box<dyn FnOnce() + Send>),
+    /// A call to make on a thread of its own.
+    ThreadOfItsOwn(Box<dyn FnOnce() + Send>),
 }
 
 impl Watcher {
@@ -76,6 +78,14 @@ impl Watcher {
             Self::Waker(waker) => {
                 if let Err(panic) = catch(|| waker.wake()) {
                     log::error!("a waker panicked: {panic}");
+                }
+            }
+            Self::ThreadOfItsOwn(call) => {
+                let builder = std::thread::Builder::new().name("taskfarm-done".to_owned());
+                if let Err(error) = builder.spawn(|| Self::Callback(call).tell()) {
+                    log::error!(
+                        "no thread could be started for a callback, which is lost: {error}"
+                    );
                 }
             }
             Self::Callback(call) => {
@@ -188,6 +198,12 @@ pub(crate) trait Joint<R, E>: Send + Sync {
     fn take(&self) -> Option<Result<R, TaskError<E>>>;
 
     fn cancel(&self, reason: CancelReason) -> CancelOutcome;
+
+    /// Whether the thread that ends the task belongs to the backend and must not run
+    /// callbacks of the user.
+    fn ends_on_backend(&self) -> bool {
+        false
+    }
 }
 
 /// A call of `f`, to be run once, with room for its result.

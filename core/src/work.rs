@@ -6,6 +6,8 @@
 
 use std::convert::Infallible;
 
+use crate::panic::catch;
+
 /// What a map does with each item.
 ///
 /// Not for implementing outside of this crate: the map methods build it from functions.
@@ -25,6 +27,14 @@ pub trait Work<I>: Send + Sync {
 
     /// Takes a worker's state when the worker has no more items.
     fn stop(&self, state: Self::State);
+}
+
+/// Ends a worker's state, if it has one. A panic in the exit hook harms nobody.
+pub(crate) fn stop<I, W: Work<I>>(work: &W, state: Option<W::State>) {
+    let Some(state) = state else { return };
+    if let Err(panic) = catch(|| work.stop(state)) {
+        log::error!("the exit hook of a worker panicked: {panic}");
+    }
 }
 
 /// A function that always gives a result.
@@ -116,6 +126,38 @@ where
     fn stop(&self, (): ()) {}
 }
 
+/// What makes a worker's state from the context of a map.
+///
+/// Implemented for functions of the context, and for [`Bare`].
+pub trait Make<C>: Send + Sync {
+    /// The state.
+    type State;
+
+    /// Makes one.
+    fn make(&self, context: &C) -> Self::State;
+}
+
+/// A function that makes a state from nothing.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub struct Bare<F>(pub(crate) F);
+
+impl<S, F: Fn() -> S + Send + Sync> Make<()> for Bare<F> {
+    type State = S;
+
+    fn make(&self, (): &()) -> S {
+        (self.0)()
+    }
+}
+
+impl<C, S, F: Fn(&C) -> S + Send + Sync> Make<C> for F {
+    type State = S;
+
+    fn make(&self, context: &C) -> S {
+        self(context)
+    }
+}
+
 /// A function over a state that each worker makes for itself, from the context.
 #[derive(Clone, Copy, Debug)]
 pub struct WithState<C, Init, Exit, F> {
@@ -128,7 +170,7 @@ pub struct WithState<C, Init, Exit, F> {
 impl<I, S, R, C, Init, Exit, F> Work<I> for WithState<C, Init, Exit, Plain<F>>
 where
     C: Send + Sync,
-    Init: Fn(&C) -> S + Send + Sync,
+    Init: Make<C, State = S>,
     Exit: Fn(S) + Send + Sync,
     F: Fn(&mut S, I) -> R + Send + Sync,
 {
@@ -137,7 +179,7 @@ where
     type State = S;
 
     fn start(&self) -> S {
-        (self.init)(&self.context)
+        self.init.make(&self.context)
     }
 
     #[inline]
@@ -153,7 +195,7 @@ where
 impl<I, S, R, E, C, Init, Exit, F> Work<I> for WithState<C, Init, Exit, Trying<F>>
 where
     C: Send + Sync,
-    Init: Fn(&C) -> S + Send + Sync,
+    Init: Make<C, State = S>,
     Exit: Fn(S) + Send + Sync,
     F: Fn(&mut S, I) -> Result<R, E> + Send + Sync,
 {
@@ -162,7 +204,7 @@ where
     type State = S;
 
     fn start(&self) -> S {
-        (self.init)(&self.context)
+        self.init.make(&self.context)
     }
 
     #[inline]

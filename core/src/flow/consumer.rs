@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Flow, LimitsThread};
-use crate::events::{Event, Events, Order, Outcome, Sorter, ends_input, is_follower};
+use crate::control::Control;
+use crate::events::{Feed, Indexed, Order, Sorter, ends_input};
 use crate::job::GaveUp;
 use crate::lease::Lease;
 use crate::work::Work;
-use crate::{CancelReason, Executor, Report, TaskError, frame};
+use crate::{CancelReason, Executor, TaskError, frame};
 
 /// The consuming side of a [`Flow`].
 pub(crate) struct Consumer<'e, E: ?Sized, It: Iterator, W: Work<It::Item>> {
@@ -17,15 +18,14 @@ pub(crate) struct Consumer<'e, E: ?Sized, It: Iterator, W: Work<It::Item>> {
     flow: Arc<Flow<It, W>>,
     lease: Arc<Lease>,
     sorter: Sorter<W::Out, W::Error>,
+    /// Empty, with room for what an outbox holds.
+    taken: Vec<Indexed<W::Out, W::Error>>,
     /// Outcomes taken out of the outboxes.
     num_seen: usize,
     /// How many were delivered when tickets were last called for.
     called_at: usize,
     /// Why the map ends early, told after everything else.
     last_word: Option<TaskError<W::Error>>,
-    /// Whether a fail-fast map waits for the failure that cancelled some item.
-    is_failing: bool,
-    is_over: bool,
     /// Ends with the consumer.
     _limits: Option<LimitsThread>,
 }
@@ -48,60 +48,25 @@ where
             flow,
             lease,
             sorter: Sorter::new(order),
+            taken: Vec::new(),
             num_seen: 0,
             called_at: 0,
             last_word: None,
-            is_failing: false,
-            is_over: false,
             _limits: limits,
         };
         consumer.call_for_tickets();
         consumer
     }
 
-    /// Waits for the next outcome; `None` when there will be none.
-    fn next_outcome(&mut self) -> Option<(usize, Outcome<W::Out, W::Error>)> {
-        loop {
-            if let Some(outcome) = self.pop() {
-                return Some(outcome);
-            }
-            self.call_for_tickets();
-            self.flow.bell.set();
-            self.drain();
-            let outcome = self.pop();
-            if outcome.is_some() || self.has_ended() {
-                self.flow.bell.unset();
-                return outcome;
-            }
-            if self.help() {
-                self.flow.bell.unset();
-            } else {
-                self.flow.bell.sleep();
-            }
-            self.drain();
-        }
-    }
-
-    fn pop(&mut self) -> Option<(usize, Outcome<W::Out, W::Error>)> {
+    fn pop(&mut self) -> Option<Indexed<W::Out, W::Error>> {
         let outcome = self.sorter.pop()?;
         let delivered = self.sorter.num_popped();
         self.flow.delivered.store(delivered, Ordering::Release);
         // With half of the window free, the lanes may have gone home.
-        if delivered - self.called_at > self.flow.window / 2 {
+        if delivered - self.called_at > self.flow.window() / 2 {
             self.call_for_tickets();
         }
         Some(outcome)
-    }
-
-    /// Takes what is in the outboxes.
-    fn drain(&mut self) {
-        for lane in &self.flow.lanes {
-            let outcomes = std::mem::take(&mut *lane.outbox.lock());
-            self.num_seen += outcomes.len();
-            for (index, outcome) in outcomes {
-                self.sorter.put(index, outcome);
-            }
-        }
     }
 
     /// Sees to it that as many tickets are out as find something to do.
@@ -181,65 +146,75 @@ where
         let why = self.lease.lost()?;
         (self.lease.tickets() == 0).then_some(why)
     }
-
-    /// The failure that a fail-fast map reports once `error` is known: the lowest index
-    /// known. `None`: the failure that `error` follows from has not arrived.
-    fn settle(&mut self, error: TaskError<W::Error>) -> Option<TaskError<W::Error>> {
-        match self.sorter.take_failure() {
-            None if is_follower(&error) => None,
-            None => Some(error),
-            Some(other) if is_follower(&error) || other.index() < error.index() => Some(other),
-            Some(_) => Some(error),
-        }
-    }
 }
 
-impl<E, It, W> Events<W::Out, W::Error> for Consumer<'_, E, It, W>
+impl<E, It, W> Feed<W::Out, W::Error> for Consumer<'_, E, It, W>
 where
     E: Executor + ?Sized,
     It: Iterator<Item: Send> + Send,
     W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
 {
-    fn next_event(&mut self) -> Option<Event<W::Out, W::Error>> {
-        while !self.is_over {
-            match self.next_outcome() {
-                Some((_, Err(error))) if self.flow.control.fails_fast() => {
-                    self.drain();
-                    self.last_word = self.settle(error);
-                    self.is_over = self.last_word.is_some();
-                    self.is_failing = true;
+    fn next_outcome(&mut self) -> Option<Indexed<W::Out, W::Error>> {
+        let mut is_nap = true;
+        loop {
+            if let Some(outcome) = self.pop() {
+                return Some(outcome);
+            }
+            self.call_for_tickets();
+            self.flow.bell.set(is_nap);
+            self.receive();
+            let outcome = self.pop();
+            if outcome.is_some() || self.has_ended() {
+                self.flow.bell.unset();
+                return outcome;
+            }
+            if self.help() {
+                self.flow.bell.unset();
+            } else {
+                self.flow.bell.sleep();
+                is_nap = false;
+            }
+            self.receive();
+        }
+    }
+
+    fn receive(&mut self) {
+        for lane in &self.flow.lanes {
+            // The lane goes on with the memory of what was taken before.
+            std::mem::swap(&mut self.taken, &mut *lane.outbox.lock());
+            self.num_seen += self.taken.len();
+            for (index, outcome) in self.taken.drain(..) {
+                match outcome {
+                    Err(error) if ends_input(&error) && !self.flow.control.fails_fast() => {
+                        self.last_word = Some(error);
+                    }
+                    outcome => self.sorter.put(index, outcome),
                 }
-                Some(_) if self.is_failing => {}
-                Some((_, Err(error))) if ends_input(&error) => self.last_word = Some(error),
-                Some((index, outcome)) => return Some(Event::Item(index, outcome)),
-                None => self.is_over = true,
             }
         }
-        self.finish();
-        self.last_word.take().map(Event::Broken)
     }
 
-    fn finish(&mut self) -> Report {
-        self.end();
-        self.flow.control.report()
+    fn sorter(&mut self) -> &mut Sorter<W::Out, W::Error> {
+        &mut self.sorter
     }
-}
 
-impl<E: ?Sized, It: Iterator, W: Work<It::Item>> Consumer<'_, E, It, W> {
-    fn end(&mut self) {
-        let control = &self.flow.control;
-        if !self.is_over {
-            self.is_over = true;
-            control.stop(CancelReason::Abandoned);
-        }
-        let total = control.progress().total().unwrap_or(0);
-        control.finish(self.flow.pulled.load(Ordering::Acquire).max(total));
+    fn last_word(&mut self) -> Option<TaskError<W::Error>> {
+        self.last_word.take()
+    }
+
+    fn control(&self) -> &Control {
+        &self.flow.control
+    }
+
+    fn num_pulled(&self) -> usize {
+        self.flow.num_pulled()
     }
 }
 
 impl<E: ?Sized, It: Iterator, W: Work<It::Item>> Drop for Consumer<'_, E, It, W> {
     fn drop(&mut self) {
-        self.end();
+        let num_pulled = self.flow.pulled.load(Ordering::Acquire);
+        self.flow.control.abandon(num_pulled);
         self.lease.abandon();
     }
 }

@@ -12,15 +12,17 @@ use std::time::{Duration, Instant};
 
 use super::{Again, Flow, RunningItem};
 use crate::cancel::OnCancel;
+#[cfg(feature = "remote")]
+use crate::control::Control;
 use crate::lease::Lent;
 use crate::panic::drop_quietly;
 use crate::sync::{Condvar, Mutex};
 use crate::work::Work;
-use crate::{CancelReason, CancellationToken, TaskErrorKind};
+use crate::{CancelReason, CancellationToken, SetupError, TaskErrorKind};
 
 /// How long the running items of a map that has ended early may go on, unless the user
 /// says otherwise.
-pub(super) const DEFAULT_GRACE: Duration = Duration::from_millis(100);
+pub(crate) const DEFAULT_GRACE: Duration = Duration::from_millis(100);
 
 impl<It, W> Flow<It, W>
 where
@@ -141,14 +143,40 @@ struct AlarmState {
 
 impl LimitsThread {
     /// Starts the thread. `token` is the map's, whose cancellation starts the grace period.
-    pub(crate) fn start(work: Arc<dyn Lent>, token: &CancellationToken) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        work: Arc<dyn Lent>,
+        token: &CancellationToken,
+    ) -> Result<Self, SetupError> {
+        Self::spawn(token, move |now| work.enforce_limits(now))
+    }
+
+    /// The thread for a map whose only limit here is its deadline.
+    #[cfg(feature = "remote")]
+    pub(crate) fn for_deadline(control: Arc<Control>, limit: Duration) -> Result<Self, SetupError> {
+        let deadline = Instant::now().checked_add(limit);
+        let token = control.token().clone();
+        Self::spawn(&token, move |now| {
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                control.stop(CancelReason::Deadline);
+            }
+            deadline.filter(|_| !control.is_stopped())
+        })
+    }
+
+    fn spawn(
+        token: &CancellationToken,
+        enforce: impl Fn(Instant) -> Option<Instant> + Send + 'static,
+    ) -> Result<Self, SetupError> {
         let alarm = Arc::new(Alarm::default());
         token.listen(Arc::downgrade(&alarm) as _);
+        let shared = alarm.clone();
         let thread = std::thread::Builder::new()
             .name("taskfarm-limits".to_owned())
-            .spawn({
-                let alarm = alarm.clone();
-                move || alarm.run(&*work)
+            .spawn(move || shared.run(enforce))
+            .map_err(|error| {
+                SetupError::unsupported(format!(
+                    "no thread could be started to enforce the time limits: {error}"
+                ))
             })?;
         Ok(Self {
             alarm,
@@ -158,9 +186,9 @@ impl LimitsThread {
 }
 
 impl Alarm {
-    fn run(&self, work: &dyn Lent) {
+    fn run(&self, enforce: impl Fn(Instant) -> Option<Instant>) {
         loop {
-            let next = work.enforce_limits(Instant::now());
+            let next = enforce(Instant::now());
             let mut state = self.state.lock();
             while !state.is_over && !state.is_due {
                 match next {
@@ -191,10 +219,11 @@ impl Drop for LimitsThread {
     fn drop(&mut self) {
         self.alarm.state.lock().is_over = true;
         self.alarm.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
-            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
-                log::error!("the thread that enforces a map's limits panicked");
-            }
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+            && thread.join().is_err()
+        {
+            log::error!("the thread that enforces a map's limits panicked");
         }
     }
 }

@@ -101,6 +101,11 @@ impl Bundle {
         self.lengths.push(len << KIND_BITS | kind as u32);
     }
 
+    /// The kind of the entry at `position`.
+    pub(crate) fn kind_at(&self, position: usize) -> Option<Kind> {
+        Kind::from_bits(self.lengths[position] & KIND_MASK)
+    }
+
     /// Each entry's kind and bytes, in order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Option<Kind>, &[u8])> {
         let mut rest = &self.bytes[..];

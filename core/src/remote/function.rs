@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use super::bundle::{Bundle, Kind, decode};
 use super::port::{Kept, Port};
 use crate::panic::catch;
-use crate::work::{Plain, Trying, WithContext, WithState, Work};
+use crate::work::{Bare, Make, Plain, Trying, WithContext, WithState, Work};
+use crate::{Panic, TaskErrorKind};
 
 /// What a worker of the same binary runs: an entry of this crate, made for the types of
 /// the map, and the function pointers that it calls.
@@ -100,8 +101,8 @@ pub trait Remotable<I>: Work<I, Out: Serialize + DeserializeOwned> + Sized + 'st
 /// The address of a function pointer.
 fn address_of<P: Copy>(pointer: P) -> usize {
     const { assert!(size_of::<P>() == size_of::<usize>()) };
-    // SAFETY: the sizes agree, and called only with function pointers, which have no
-    // uninitialised bytes.
+    // SAFETY: the sizes agree, and it is called only with function pointers, bare or in a
+    // transparent wrapper, which have no uninitialised bytes.
     unsafe { std::mem::transmute_copy(&pointer) }
 }
 
@@ -147,11 +148,37 @@ where
     }
 }
 
+/// How an item ended in a worker, from what the worker wrote.
+pub(crate) fn read_outcome<I, W: Remotable<I>>(
+    kind: Option<Kind>,
+    bytes: &[u8],
+) -> Result<W::Out, TaskErrorKind<W::Error>> {
+    let decoded = catch(|| match kind {
+        Some(Kind::Value) => decode(bytes).map(Ok),
+        Some(Kind::Failed) => W::decode_error(bytes).map(|error| Err(TaskErrorKind::Failed(error))),
+        Some(Kind::Panicked) => decode(bytes).map(|(message, location, backtrace)| {
+            Err(TaskErrorKind::Panicked(Panic::from_parts(
+                message, location, backtrace,
+            )))
+        }),
+        Some(Kind::NotDecodable) => decode(bytes).map(|why| Err(TaskErrorKind::NotDecodable(why))),
+        Some(Kind::NotEncodable) => decode(bytes).map(|why| Err(TaskErrorKind::NotEncodable(why))),
+        None => Err("an outcome of an unknown kind".to_owned()),
+    });
+    match decoded {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(why)) => Err(TaskErrorKind::NotDecodable(why)),
+        Err(panic) => Err(TaskErrorKind::NotDecodable(format!(
+            "decoding panicked: {panic}"
+        ))),
+    }
+}
+
 /// How an item ended in a worker.
 pub(crate) enum Outcome<R, E> {
     Value(R),
     Failed(E),
-    Panicked(crate::Panic),
+    Panicked(Panic),
     NotDecodable(String),
 }
 
@@ -234,6 +261,15 @@ where
     }
 }
 
+/// A function pointer that makes a worker's state.
+///
+/// Not for implementing outside of this crate: `Self` is taken for one function pointer.
+pub trait InitPointer<C>: Make<C> + Copy + 'static {}
+
+impl<C: 'static, S: 'static> InitPointer<C> for fn(&C) -> S {}
+
+impl<S: 'static> InitPointer<()> for Bare<fn() -> S> {}
+
 /// The two shapes with a context differ only in whether the function can fail.
 macro_rules! with_context {
     ($shape:ident, $error:ty, [$($generic:ident)?], $returns:ty) => {
@@ -269,9 +305,10 @@ macro_rules! with_context {
             }
         }
 
-        impl<I, R, $($generic,)? C, S> Remotable<I>
-            for WithState<C, fn(&C) -> S, fn(S), $shape<fn(&mut S, I) -> $returns>>
+        impl<I, R, $($generic,)? C, S, Init> Remotable<I>
+            for WithState<C, Init, fn(S), $shape<fn(&mut S, I) -> $returns>>
         where
+            Init: InitPointer<C, State = S>,
             I: 'static,
             R: Serialize + DeserializeOwned + 'static,
             C: Serialize + DeserializeOwned + Send + Sync + 'static,

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::bundle::Bundle;
-use super::function::Function;
-use crate::{CancelOutcome, CancelReason, WorkerLost};
+use super::function::{Function, Remotable};
+use crate::panic::catch;
+use crate::{CancelOutcome, SetupError, WorkerLost};
 
 /// A job ready to leave the process: what to run, the encoded items, and the reply.
 #[derive(Debug)]
@@ -17,7 +19,7 @@ pub struct RemoteJob {
     pub setup: Option<Arc<Setup>>,
     /// How long each item may run, from its own start.
     pub timeout: Option<Duration>,
-    /// The items.
+    /// The items. May be empty: then there is nothing to run.
     pub items: Bundle,
     /// Where their outcomes go.
     pub reply: Reply,
@@ -33,6 +35,27 @@ pub struct Setup {
     pub id: u64,
     /// The encoded context.
     pub context: Vec<u8>,
+}
+
+impl Setup {
+    /// What workers need once to do `work`; nothing for a plain function.
+    pub(crate) fn of<I, W: Remotable<I>>(work: &W) -> Result<Option<Arc<Self>>, SetupError> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let mut bundle = Bundle::default();
+        match catch(|| work.encode_context(&mut bundle)) {
+            Ok(Ok(())) if bundle.is_empty() => Ok(None),
+            Ok(Ok(())) => Ok(Some(Arc::new(Self {
+                id: NEXT.fetch_add(1, Ordering::Relaxed),
+                context: bundle.bytes,
+            }))),
+            Ok(Err(why)) => Err(SetupError::invalid(format!(
+                "the context cannot be encoded for another process: {why}"
+            ))),
+            Err(panic) => Err(SetupError::invalid(format!(
+                "the context cannot be encoded for another process: encoding panicked: {panic}"
+            ))),
+        }
+    }
 }
 
 /// Where the outcomes of a [`RemoteJob`] go.
@@ -55,8 +78,10 @@ pub enum Loss {
     WorkerLost(WorkerLost),
     /// It ran longer than its limit, and its worker was killed.
     TimedOut,
-    /// It was cancelled; it never started, or its worker was killed.
-    Cancelled(CancelReason),
+    /// It was cancelled before it started.
+    Cancelled,
+    /// It was cancelled while it ran, and its worker was killed.
+    Killed,
     /// It, or something that it needs, cannot be brought to a worker.
     Undeliverable(String),
     /// The executor gave it up.
@@ -156,8 +181,8 @@ impl Reply {
     /// the outcomes any more. It says truthfully what that did: took a waiting job out, or
     /// killed the worker that runs it, or came too late. It must not block.
     ///
-    /// The backend still reports each item, as [`Loss::Cancelled`] where it did not end
-    /// otherwise.
+    /// The backend still reports each item, as [`Loss::Cancelled`] or [`Loss::Killed`] where
+    /// it did not end otherwise.
     pub fn on_cancel(&self, cancel: impl FnOnce() -> CancelOutcome + Send + 'static) {
         self.to.on_cancel(Box::new(cancel));
     }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use super::bundle::Bundle;
 use super::function::Outcome;
 use crate::panic::{catch, drop_quietly};
-use crate::work::Work;
+use crate::work::{self, Work};
 
 /// Where a worker process gets the items of a chunk from and puts their outcomes.
 ///
@@ -88,11 +88,7 @@ impl<I: 'static, W: Work<I> + 'static> Kept<I, W> {
 impl<I: 'static, W: Work<I> + 'static> KeptState for Kept<I, W> {
     fn stop(self: Box<Self>) {
         let Self { work, state, .. } = *self;
-        if let Some(state) = state {
-            if let Err(panic) = catch(|| work.stop(state)) {
-                log::error!("the exit hook of a worker panicked: {panic}");
-            }
-        }
+        work::stop(&work, state);
         drop_quietly(work);
     }
 

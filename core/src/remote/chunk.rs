@@ -1,0 +1,261 @@
+//! [`Chunk`]: a few items of a map as one job; and the [`Inbox`] that outcomes come back to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::bundle::{Bundle, Kind};
+use super::cancel_slot::CancelSlot;
+use super::function::{Function, Remotable};
+use super::job::{CancelHook, Loss, RemoteBody, RemoteJob, Reply, ReplyTo, Setup};
+use crate::bell::Bell;
+use crate::job::{Body, GaveUp};
+use crate::panic::catch;
+use crate::sync::Mutex;
+use crate::task::cause;
+use crate::work::{self, Work};
+use crate::{CancelReason, CancellationToken, TaskErrorKind, frame};
+
+/// What chunks of one map have in common.
+pub(super) struct Common<I, W: Work<I>> {
+    pub(super) work: W,
+    pub(super) executor: u64,
+    pub(super) token: CancellationToken,
+    pub(super) setup: Option<Arc<Setup>>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) inbox: Inbox<W::Out, W::Error>,
+}
+
+/// Where outcomes wait for the consumer.
+pub(super) struct Inbox<R, E> {
+    parcels: Mutex<Vec<Parcel<R, E>>>,
+    pub(super) bell: Arc<Bell>,
+}
+
+/// What comes back of a chunk.
+pub(super) enum Parcel<R, E> {
+    /// Outcomes of the items from this index on, as a worker wrote them.
+    Encoded(usize, Bundle),
+    /// How an item ended without a worker's word.
+    Item(usize, Result<R, TaskErrorKind<E>>),
+    /// An item has no outcome.
+    Lost(usize, Loss),
+    /// Nothing more comes of the chunk with this number.
+    Closed(u64, Instant),
+}
+
+impl<R, E> Inbox<R, E> {
+    pub(super) fn new() -> Self {
+        Self {
+            parcels: Mutex::new(Vec::new()),
+            bell: Arc::new(Bell::default()),
+        }
+    }
+
+    fn put(&self, parcel: Parcel<R, E>) {
+        self.parcels.lock().push(parcel);
+        self.bell.ring();
+    }
+
+    pub(super) fn take(&self) -> Vec<Parcel<R, E>> {
+        std::mem::take(&mut *self.parcels.lock())
+    }
+}
+
+/// A few items of a map, in line, as one job.
+pub(super) struct Chunk<I, W: Work<I>> {
+    number: u64,
+    first: usize,
+    common: Arc<Common<I, W>>,
+    /// Taken by whoever runs, encodes or gives up the chunk.
+    items: Mutex<Option<Vec<I>>>,
+    num_bytes: AtomicUsize,
+    cancel: CancelSlot,
+}
+
+impl<I, W> Chunk<I, W>
+where
+    I: Serialize + DeserializeOwned + Send + 'static,
+    W: Remotable<I, Out: Send, Error: Send>,
+{
+    pub(super) fn new(
+        number: u64,
+        first: usize,
+        items: Vec<I>,
+        common: Arc<Common<I, W>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            first,
+            common,
+            items: Mutex::new(Some(items)),
+            num_bytes: AtomicUsize::new(0),
+            cancel: CancelSlot::default(),
+        })
+    }
+
+    /// How many bytes its items have, once encoded.
+    pub(super) fn num_bytes(&self) -> usize {
+        self.num_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes the chunk back, from the executor's queue or from a worker.
+    pub(super) fn cancel(self: &Arc<Self>, reason: CancelReason) {
+        let items = self.items.lock().take();
+        match items {
+            Some(items) => self.end_all(items, || TaskErrorKind::Cancelled(reason)),
+            None => drop(self.cancel.cancel()),
+        }
+    }
+
+    /// Runs it on this thread if nobody has taken it; whether it did.
+    pub(super) fn help(&self) -> bool {
+        let items = self.items.lock().take();
+        let Some(items) = items else { return false };
+        frame::enter(self.common.executor, &self.common.token, || {
+            self.run_here(items)
+        });
+        true
+    }
+
+    fn run_here(&self, items: Vec<I>) {
+        let work = &self.common.work;
+        let mut state = None;
+        for (nth, item) in items.into_iter().enumerate() {
+            let result = match self.common.token.reason() {
+                Some(reason) => Err(TaskErrorKind::Cancelled(reason)),
+                None => {
+                    let state = &mut state;
+                    let caught = catch(|| {
+                        let mut kept = state.take().unwrap_or_else(|| work.start());
+                        let result = work.call(&mut kept, item);
+                        *state = Some(kept);
+                        result
+                    });
+                    cause(caught)
+                }
+            };
+            self.put(Parcel::Item(self.first + nth, result));
+        }
+        work::stop(work, state);
+        self.close();
+    }
+
+    /// Ends items that nobody will run.
+    fn end_all(&self, items: Vec<I>, kind: impl Fn() -> TaskErrorKind<W::Error>) {
+        for nth in 0..items.len() {
+            self.put(Parcel::Item(self.first + nth, Err(kind())));
+        }
+        if let Err(panic) = catch(|| drop(items)) {
+            log::error!("an item panicked when it was dropped: {panic}");
+        }
+        self.close();
+    }
+
+    fn put(&self, parcel: Parcel<W::Out, W::Error>) {
+        self.common.inbox.put(parcel);
+    }
+}
+
+impl<I, W> Body for Chunk<I, W>
+where
+    I: Serialize + DeserializeOwned + Send + 'static,
+    W: Remotable<I, Out: Send, Error: Send>,
+{
+    fn run(self: Arc<Self>) {
+        self.help();
+    }
+
+    fn give_up(self: Arc<Self>, why: GaveUp) {
+        let items = self.items.lock().take();
+        if let Some(items) = items {
+            self.end_all(items, || why.into_kind());
+        }
+    }
+
+    fn as_remote(self: Arc<Self>) -> Option<Arc<dyn RemoteBody>> {
+        Some(self)
+    }
+}
+
+impl<I, W> RemoteBody for Chunk<I, W>
+where
+    I: Serialize + DeserializeOwned + Send + 'static,
+    W: Remotable<I, Out: Send, Error: Send>,
+{
+    fn into_remote(self: Arc<Self>, mut buffer: Bundle) -> RemoteJob {
+        buffer.clear();
+        // A chunk that was cancelled on its way has nothing left to send.
+        let items = self.items.lock().take().unwrap_or_default();
+        let mut origins = None;
+        for (nth, item) in items.iter().enumerate() {
+            match encode(item, &mut buffer) {
+                Ok(()) => {
+                    if let Some(origins) = &mut origins {
+                        Vec::push(origins, nth as u32);
+                    }
+                }
+                Err(why) => {
+                    origins.get_or_insert_with(|| (0..nth as u32).collect());
+                    let kind = TaskErrorKind::NotEncodable(why);
+                    self.put(Parcel::Item(self.first + nth, Err(kind)));
+                }
+            }
+        }
+        if let Err(panic) = catch(|| drop(items)) {
+            log::error!("an item panicked when it was dropped: {panic}");
+        }
+        self.num_bytes.store(buffer.bytes.len(), Ordering::Relaxed);
+        RemoteJob {
+            function: Function::new::<I, W>(&self.common.work),
+            setup: self.common.setup.clone(),
+            timeout: self.common.timeout,
+            reply: Reply::new(self.clone(), buffer.len(), origins),
+            items: buffer,
+        }
+    }
+}
+
+/// Appends an item, or says why it cannot be encoded.
+pub(super) fn encode<I: Serialize>(item: &I, bundle: &mut Bundle) -> Result<(), String> {
+    let start = bundle.bytes.len();
+    match catch(|| bundle.push(Kind::Value, item)) {
+        Ok(encoded) => encoded,
+        Err(panic) => {
+            bundle.truncate_bytes(start);
+            Err(format!("encoding panicked: {panic}"))
+        }
+    }
+}
+
+impl<I, W> ReplyTo for Chunk<I, W>
+where
+    I: Send + 'static,
+    W: Remotable<I, Out: Send, Error: Send>,
+{
+    fn deliver(&self, first: usize, outcomes: Bundle) {
+        self.common
+            .inbox
+            .put(Parcel::Encoded(self.first + first, outcomes));
+    }
+
+    fn lose(&self, position: usize, loss: Loss) {
+        self.common
+            .inbox
+            .put(Parcel::Lost(self.first + position, loss));
+    }
+
+    fn close(&self) {
+        self.cancel.close();
+        self.common
+            .inbox
+            .put(Parcel::Closed(self.number, Instant::now()));
+    }
+
+    fn on_cancel(&self, cancel: CancelHook) {
+        self.cancel.hook(cancel);
+    }
+}

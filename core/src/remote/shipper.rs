@@ -1,0 +1,416 @@
+//! [`Shipper`]: a map whose items leave the process.
+//!
+//! The consumer's thread does everything: it pulls items, packs them into chunks, has the
+//! executor take them, and decodes what comes back. Chunks in flight are bounded in number,
+//! items and bytes; their size follows the measured throughput.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::bundle::Bundle;
+use super::chunk::{Chunk, Common, Inbox, Parcel};
+use super::function::{Remotable, read_outcome};
+use super::job::{Loss, Setup};
+use crate::cancel::OnCancel;
+use crate::control::Control;
+use crate::events::{Feed, Indexed, Order, Sorter};
+use crate::flow::LimitsThread;
+use crate::job::Job;
+use crate::options::Options;
+use crate::panic::{catch, drop_quietly};
+use crate::sync::Mutex;
+use crate::work::Work;
+use crate::{CancelReason, Executor, SetupError, TaskError, TaskErrorKind, frame};
+
+mod size;
+
+use size::ChunkSize;
+
+/// Chunks in flight for each worker: one runs, one waits at the worker, one is on its way.
+const CHUNKS_PER_WORKER: usize = 3;
+
+/// Encoded items in flight, in bytes. One chunk may exceed it.
+const MAX_BYTES_IN_FLIGHT: usize = 64 << 20;
+
+/// The default bound on items in flight, for each worker.
+const IN_FLIGHT_PER_WORKER: usize = 16 << 10;
+
+/// A running map over executors of wider reach.
+pub(crate) struct Shipper<'e, E: ?Sized, It: Iterator, W: Work<It::Item>> {
+    executor: &'e E,
+    control: Arc<Control>,
+    common: Arc<Common<It::Item, W>>,
+    /// `None` once it ended.
+    input: Option<It>,
+    num_pulled: usize,
+    num_seen: usize,
+    window: usize,
+    max_chunks: usize,
+    size: ChunkSize,
+    sent: Arc<Sent<It::Item, W>>,
+    next_number: u64,
+    retries: u32,
+    clone: Option<fn(&It::Item) -> It::Item>,
+    /// Items that are away and may be tried again, with the number of the attempt.
+    spares: HashMap<usize, (u32, Option<It::Item>)>,
+    again: VecDeque<(usize, It::Item)>,
+    sorter: Sorter<W::Out, W::Error>,
+    last_word: Option<TaskError<W::Error>>,
+    _limits: Option<LimitsThread>,
+}
+
+/// The chunks in flight. Cancelling the map takes them back, on the thread that cancels.
+struct Sent<I, W: Work<I>> {
+    chunks: Mutex<HashMap<u64, (usize, Arc<Chunk<I, W>>)>>,
+    common: Arc<Common<I, W>>,
+}
+
+impl<I, W> OnCancel for Sent<I, W>
+where
+    I: Serialize + DeserializeOwned + Send + 'static,
+    W: Remotable<I, Out: Send, Error: Send>,
+{
+    fn on_cancel(&self, reason: CancelReason) {
+        let chunks: Vec<_> = self
+            .chunks
+            .lock()
+            .values()
+            .map(|(_, chunk)| chunk.clone())
+            .collect();
+        for chunk in chunks {
+            chunk.cancel(reason);
+        }
+        self.common.inbox.bell.on_cancel(reason);
+    }
+}
+
+impl<'e, E, It, W> Shipper<'e, E, It, W>
+where
+    E: Executor + ?Sized,
+    It: Iterator<Item: Serialize + DeserializeOwned + Send + 'static>,
+    W: Remotable<It::Item, Out: Send, Error: Send + fmt::Display>,
+{
+    /// Starts a map; `is_bounded` is whether its consumer may be slower than its workers.
+    pub(crate) fn start(
+        executor: &'e E,
+        input: It,
+        work: W,
+        mut options: Options<It::Item>,
+        order: Order,
+        is_bounded: bool,
+    ) -> Result<Self, SetupError> {
+        options.check(executor.capabilities())?;
+        let setup = Setup::of(&work)?;
+        let num_workers = executor.parallelism().get();
+        let total = match input.size_hint() {
+            (low, Some(high)) if low == high => Some(low),
+            _ => None,
+        };
+        let control = Arc::new(Control::new(executor, &mut options, total, 1));
+        let common = Arc::new(Common {
+            work,
+            executor: executor.id().key(),
+            token: control.token().clone(),
+            setup,
+            timeout: options.timeout,
+            inbox: Inbox::new(),
+        });
+        let sent = Arc::new(Sent {
+            chunks: Mutex::new(HashMap::new()),
+            common: common.clone(),
+        });
+        let listener: Weak<Sent<_, _>> = Arc::downgrade(&sent);
+        control.token().listen(listener);
+        let limits = match options.deadline {
+            Some(deadline) => Some(LimitsThread::for_deadline(control.clone(), deadline)?),
+            None => None,
+        };
+        let in_flight = options
+            .in_flight
+            .unwrap_or(IN_FLIGHT_PER_WORKER * num_workers);
+        let window = if is_bounded { in_flight } else { usize::MAX };
+        Ok(Self {
+            executor,
+            control,
+            common,
+            input: Some(input),
+            num_pulled: 0,
+            num_seen: 0,
+            window,
+            max_chunks: CHUNKS_PER_WORKER * num_workers,
+            size: ChunkSize::new(options.chunk_size, num_workers, window),
+            sent,
+            next_number: 0,
+            retries: options.retries,
+            clone: options.clone,
+            spares: HashMap::new(),
+            again: VecDeque::new(),
+            sorter: Sorter::new(order),
+            last_word: None,
+            _limits: limits,
+        })
+    }
+
+    /// Whether another chunk may leave now.
+    fn can_send(&self) -> bool {
+        if self.control.is_stopped() {
+            return false;
+        }
+        let has_items = !self.again.is_empty() || (self.input.is_some() && self.room() > 0);
+        let sent = self.sent.chunks.lock();
+        let num_bytes: usize = sent.values().map(|(_, chunk)| chunk.num_bytes()).sum();
+        has_items && sent.len() < self.max_chunks && num_bytes < MAX_BYTES_IN_FLIGHT
+    }
+
+    fn room(&self) -> usize {
+        let in_flight = self.num_pulled - self.sorter.num_popped();
+        self.window.saturating_sub(in_flight)
+    }
+
+    fn send_chunks(&mut self) {
+        while self.can_send() {
+            match self.again.pop_front() {
+                // Alone: whatever it did to its worker, it does to no other item.
+                Some((index, item)) => self.send(index, vec![item]),
+                None => self.send_pulled(),
+            }
+        }
+    }
+
+    fn send_pulled(&mut self) {
+        let Some(input) = &mut self.input else { return };
+        let left = input.size_hint().0;
+        let known = (left > 0).then_some(left);
+        let in_flight = self.num_pulled - self.sorter.num_popped();
+        let room = self.window.saturating_sub(in_flight);
+        // Items that are not there yet must not hold back those that are.
+        let wanted = self.size.next(known).min(room).min(left.max(1));
+        let mut items = Vec::with_capacity(wanted);
+        let caught = catch(|| {
+            items.extend(input.take(wanted));
+            items.len() < wanted
+        });
+        let first = self.num_pulled;
+        self.num_pulled += items.len();
+        if !matches!(caught, Ok(false)) {
+            drop_quietly(self.input.take());
+        }
+        if let Err(panic) = caught {
+            let index = self.num_pulled;
+            self.num_pulled += 1;
+            self.num_seen += 1;
+            let kind = TaskErrorKind::InputPanicked(panic);
+            self.last_word = Some(self.control.fail(index, 1, kind));
+        }
+        if !items.is_empty() {
+            self.send(first, items);
+        }
+    }
+
+    fn send(&mut self, first: usize, items: Vec<It::Item>) {
+        let items = match self.keep_spares(first, items) {
+            Some(items) => items,
+            None => return,
+        };
+        let number = self.next_number;
+        self.next_number += 1;
+        let len = items.len();
+        let chunk = Chunk::new(number, first, items, self.common.clone());
+        self.sent.chunks.lock().insert(number, (len, chunk.clone()));
+        if let Some(reason) = self.control.stopped() {
+            // Whoever stopped the map may have looked for chunks before this one was there.
+            chunk.cancel(reason);
+        } else if let Err(job) = self.executor.spawn(Job::new(chunk)) {
+            job.refuse();
+        }
+    }
+
+    /// Copies items that may be tried again. `None`: the only item's `Clone` panicked.
+    fn keep_spares(&mut self, first: usize, items: Vec<It::Item>) -> Option<Vec<It::Item>> {
+        let Some(clone) = self.clone else {
+            return Some(items);
+        };
+        for (nth, item) in items.iter().enumerate() {
+            let attempt = self
+                .spares
+                .get(&(first + nth))
+                .map_or(1, |(attempt, _)| attempt + 1);
+            let spare = match attempt <= self.retries {
+                // Without a copy there is no other attempt; the item itself is fine.
+                true => catch(|| clone(item)).ok(),
+                false => None,
+            };
+            self.spares.insert(first + nth, (attempt, spare));
+        }
+        Some(items)
+    }
+
+    fn unpack(&mut self, first: usize, outcomes: &Bundle) {
+        for (nth, (kind, bytes)) in outcomes.entries().enumerate() {
+            let result = read_outcome::<It::Item, W>(kind, bytes);
+            self.settle_item(first + nth, result);
+        }
+    }
+
+    fn kind_of(&self, loss: Loss) -> TaskErrorKind<W::Error> {
+        let reason = self.control.stopped().unwrap_or(CancelReason::ShutDown);
+        match (loss, reason) {
+            (Loss::Killed, CancelReason::Deadline) => {
+                TaskErrorKind::TimedOut(self.control.progress().elapsed())
+            }
+            (loss, reason) => loss.into_kind(reason, self.common.timeout),
+        }
+    }
+
+    /// An attempt at an item has ended.
+    fn settle_item(&mut self, index: usize, result: Result<W::Out, TaskErrorKind<W::Error>>) {
+        let (attempt, spare) = match self.clone {
+            Some(_) => self.spares.remove(&index).unwrap_or((1, None)),
+            None => (1, None),
+        };
+        let outcome = match (result, spare) {
+            (Ok(value), _) => {
+                self.control.progress().count_ok(0, 1);
+                Ok(value)
+            }
+            (Err(_), Some(item)) if !self.control.is_stopped() => {
+                self.control.count_retry();
+                self.spares.insert(index, (attempt, None));
+                self.again.push_back((index, item));
+                return;
+            }
+            (Err(kind), _) => Err(self.control.fail(index, attempt, kind)),
+        };
+        self.num_seen += 1;
+        self.sorter.put(index, outcome);
+    }
+
+    /// If this thread is a worker of the executor, runs a chunk here: the other workers may
+    /// all be waiting like this one.
+    fn help(&self) -> bool {
+        if !frame::is_worker_of(self.common.executor) {
+            return false;
+        }
+        let chunks: Vec<_> = self
+            .sent
+            .chunks
+            .lock()
+            .values()
+            .map(|(_, chunk)| chunk.clone())
+            .collect();
+        chunks.iter().any(|chunk| chunk.help())
+    }
+
+    fn has_ended(&mut self) -> bool {
+        if self.is_complete() {
+            return true;
+        }
+        let Some(reason) = self.control.stopped() else {
+            return false;
+        };
+        if self.control.fails_fast() {
+            if self.last_word.is_some() {
+                return true;
+            }
+            self.last_word = match self.sorter.take_failure() {
+                Some(failure) => Some(failure),
+                None if reason == CancelReason::OtherFailed => return false,
+                None => Some(TaskError::cancelled(self.sorter.num_popped(), reason)),
+            };
+            return true;
+        }
+        self.give_up_again(reason);
+        let was_cut = self.input.take().is_some();
+        if was_cut && reason != CancelReason::OtherFailed {
+            self.last_word = Some(TaskError::cancelled(self.num_pulled, reason));
+        }
+        self.is_complete()
+    }
+
+    /// Items that wait for another attempt of a map that was stopped have none.
+    fn give_up_again(&mut self, reason: CancelReason) {
+        for (index, item) in std::mem::take(&mut self.again) {
+            drop_quietly(item);
+            self.settle_item(index, Err(TaskErrorKind::Cancelled(reason)));
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.input.is_none() && self.num_seen == self.num_pulled
+    }
+}
+
+impl<E, It, W> Feed<W::Out, W::Error> for Shipper<'_, E, It, W>
+where
+    E: Executor + ?Sized,
+    It: Iterator<Item: Serialize + DeserializeOwned + Send + 'static>,
+    W: Remotable<It::Item, Out: Send, Error: Send + fmt::Display>,
+{
+    fn next_outcome(&mut self) -> Option<Indexed<W::Out, W::Error>> {
+        loop {
+            if let Some(outcome) = self.sorter.pop() {
+                return Some(outcome);
+            }
+            self.send_chunks();
+            let bell = self.common.inbox.bell.clone();
+            bell.set(false);
+            self.receive();
+            let outcome = self.sorter.pop();
+            if outcome.is_some() || self.has_ended() {
+                bell.unset();
+                return outcome;
+            }
+            if self.can_send() || self.help() {
+                bell.unset();
+            } else {
+                bell.sleep();
+            }
+            self.receive();
+        }
+    }
+
+    fn receive(&mut self) {
+        for parcel in self.common.inbox.take() {
+            match parcel {
+                Parcel::Encoded(first, outcomes) => self.unpack(first, &outcomes),
+                Parcel::Item(index, result) => self.settle_item(index, result),
+                Parcel::Lost(index, loss) => {
+                    let kind = self.kind_of(loss);
+                    self.settle_item(index, Err(kind));
+                }
+                Parcel::Closed(number, at) => {
+                    let closed = self.sent.chunks.lock().remove(&number);
+                    if let Some((len, chunk)) = closed {
+                        self.size.learn(len, chunk.num_bytes(), at);
+                    }
+                }
+            }
+        }
+    }
+
+    fn sorter(&mut self) -> &mut Sorter<W::Out, W::Error> {
+        &mut self.sorter
+    }
+
+    fn last_word(&mut self) -> Option<TaskError<W::Error>> {
+        self.last_word.take()
+    }
+
+    fn control(&self) -> &Control {
+        &self.control
+    }
+
+    fn num_pulled(&self) -> usize {
+        self.num_pulled
+    }
+}
+
+impl<E: ?Sized, It: Iterator, W: Work<It::Item>> Drop for Shipper<'_, E, It, W> {
+    fn drop(&mut self) {
+        self.control.abandon(self.num_pulled);
+    }
+}

@@ -1,0 +1,298 @@
+//! Jobs that leave the process, on an executor whose "processes" are threads.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use taskfarm_core::remote::{Bundle, Function, KeptState, Loss, Port, RemoteJob};
+use taskfarm_core::{
+    CancelOutcome, ErrorPolicy, Executor, ExecutorId, Job, ProcessEnd, SameBinary, SameBinaryExt,
+    TaskErrorKind, WorkerLost,
+};
+
+/// Workers that know nothing but bytes and addresses.
+struct Wire {
+    id: ExecutorId,
+    jobs: Mutex<mpsc::Sender<RemoteJob>>,
+}
+
+type Kept = HashMap<u64, Option<Box<dyn KeptState>>>;
+
+impl Wire {
+    fn new(num_workers: usize) -> Self {
+        let (sender, receiver) = mpsc::channel::<RemoteJob>();
+        let receiver = Arc::new(Mutex::new(receiver));
+        for _ in 0..num_workers {
+            let receiver = receiver.clone();
+            std::thread::spawn(move || {
+                let mut kept = Kept::new();
+                loop {
+                    let job = receiver.lock().unwrap().recv();
+                    let Ok(job) = job else { break };
+                    work(job, &mut kept);
+                }
+                kept.into_values().flatten().for_each(KeptState::stop);
+            });
+        }
+        Self {
+            id: ExecutorId::new("wire"),
+            jobs: Mutex::new(sender),
+        }
+    }
+}
+
+fn work(mut job: RemoteJob, kept: &mut Kept) {
+    let id = job.setup.as_ref().map_or(0, |setup| setup.id);
+    let mut port = Memory {
+        items: job.items,
+        next: 0,
+        start: 0,
+        outcomes: Bundle::default(),
+        context: job
+            .setup
+            .map(|setup| setup.context.clone())
+            .unwrap_or_default(),
+        kept: kept.remove(&id).flatten(),
+    };
+    // SAFETY: the addresses come from this very process.
+    unsafe { Function::from_addresses(job.function.addresses()) }.call(&mut port);
+    if id != 0 {
+        kept.insert(id, port.kept);
+    }
+    job.reply.deliver(0, port.outcomes).unwrap();
+}
+
+struct Memory {
+    items: Bundle,
+    next: usize,
+    start: usize,
+    outcomes: Bundle,
+    context: Vec<u8>,
+    kept: Option<Box<dyn KeptState>>,
+}
+
+impl Port for Memory {
+    fn next(&mut self) -> Option<&[u8]> {
+        if self.next == self.items.len() {
+            return None;
+        }
+        let start = self.start;
+        self.start += self.items.len_at(self.next);
+        self.next += 1;
+        Some(&self.items.bytes[start..self.start])
+    }
+
+    fn outcomes(&mut self) -> &mut Bundle {
+        &mut self.outcomes
+    }
+
+    fn done(&mut self) {}
+
+    fn context(&self) -> &[u8] {
+        &self.context
+    }
+
+    fn kept(&mut self) -> &mut Option<Box<dyn KeptState>> {
+        &mut self.kept
+    }
+}
+
+impl Executor for Wire {
+    type Reach = SameBinary;
+
+    fn id(&self) -> &ExecutorId {
+        &self.id
+    }
+
+    fn spawn(&self, job: Job) -> Result<(), Job> {
+        let job = job.into_remote(Bundle::default())?;
+        self.jobs.lock().unwrap().send(job).unwrap();
+        Ok(())
+    }
+
+    fn parallelism(&self) -> NonZeroUsize {
+        NonZeroUsize::new(2).unwrap()
+    }
+}
+
+#[test]
+fn maps_run_elsewhere() {
+    let wire = Wire::new(2);
+    let doubled: Vec<u64> = wire.map(0..10_000, |n| n * 2).collect().unwrap();
+    assert!(doubled.iter().zip((0..).step_by(2)).all(|(a, b)| *a == b));
+    let ordered: Vec<u64> = wire
+        .map(0_u64.., |n| n)
+        .ordered()
+        .unwrap()
+        .take(5000)
+        .map(Result::unwrap)
+        .collect();
+    assert!(ordered.iter().zip(0..).all(|(a, b)| *a == b));
+    let scaled: Vec<u64> = wire
+        .context(7_u64)
+        .map(vec![1, 2, 3], |c, n: u64| c * n)
+        .collect()
+        .unwrap();
+    assert_eq!(scaled, [7, 14, 21]);
+    let counts: Vec<usize> = wire
+        .init(Vec::<u8>::new)
+        .map(0..100_u8, |seen, n| {
+            seen.push(n);
+            seen.len()
+        })
+        .collect()
+        .unwrap();
+    assert_eq!(counts.len(), 100);
+    assert!(counts.iter().max().unwrap() > &40);
+}
+
+#[test]
+fn failures_keep_their_kind_and_index() {
+    let wire = Wire::new(2);
+    let outcomes = wire
+        .try_map(0..50_u32, |n| match n {
+            7 => Err(format!("seven of {n}")),
+            9 => panic!("nine"),
+            _ => Ok(n),
+        })
+        .on_error(ErrorPolicy::Collect)
+        .outcomes()
+        .unwrap();
+    assert_eq!(outcomes.len(), 50);
+    assert_eq!(
+        outcomes[7].as_ref().unwrap_err().to_string(),
+        "item 7 failed: seven of 7"
+    );
+    let nine = outcomes[9].as_ref().unwrap_err();
+    assert!(
+        matches!(nine.kind(), TaskErrorKind::Panicked(panic) if panic.message() == "nine" && panic.location().unwrap().contains("remote.rs"))
+    );
+    let error = wire
+        .try_map(0..50_u32, |n| {
+            if n == 20 {
+                Err("twenty".to_owned())
+            } else {
+                Ok(n)
+            }
+        })
+        .collect::<Vec<_>>()
+        .unwrap_err();
+    assert_eq!(error.to_string(), "item 20 failed: twenty");
+}
+
+#[test]
+fn submits_run_elsewhere() {
+    let wire = Wire::new(2);
+    let handles: Vec<_> = (0..100_u32).map(|n| wire.submit(n, |n| n + 1)).collect();
+    for (n, handle) in (0..).zip(handles) {
+        assert_eq!(handle.join().unwrap(), n + 1);
+    }
+    let (sender, receiver) = mpsc::channel();
+    wire.submit(1_u8, |n| n + 1)
+        .on_done(move |result| sender.send(result.unwrap()).unwrap());
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(10)).unwrap(), 2);
+}
+
+/// Loses the item with the value 13 on its first attempt, and everything on cancel.
+struct Lossy(Wire, Mutex<u32>);
+
+impl Executor for Lossy {
+    type Reach = SameBinary;
+
+    fn id(&self) -> &ExecutorId {
+        &self.0.id
+    }
+
+    fn spawn(&self, job: Job) -> Result<(), Job> {
+        let mut job = job.into_remote(Bundle::default())?;
+        if job.items.bytes == [13] {
+            let mut attempts = self.1.lock().unwrap();
+            *attempts += 1;
+            if *attempts == 1 {
+                job.reply.lose(
+                    0,
+                    Loss::WorkerLost(WorkerLost::new(4711, ProcessEnd::Signaled(9))),
+                );
+                return Ok(());
+            }
+        }
+        self.0.jobs.lock().unwrap().send(job).unwrap();
+        Ok(())
+    }
+
+    fn parallelism(&self) -> NonZeroUsize {
+        self.0.parallelism()
+    }
+}
+
+#[test]
+fn a_lost_item_is_reported_or_tried_again() {
+    let lossy = Lossy(Wire::new(2), Mutex::new(0));
+    let outcomes = lossy
+        .map(0..20_u8, |n| n)
+        .chunk_size(1)
+        .on_error(ErrorPolicy::Collect)
+        .outcomes()
+        .unwrap();
+    assert_eq!(
+        outcomes[13].as_ref().unwrap_err().to_string(),
+        "item 13 was lost with its worker: process 4711 was killed by signal 9"
+    );
+    assert_eq!(
+        outcomes.iter().filter(|outcome| outcome.is_ok()).count(),
+        19
+    );
+    *lossy.1.lock().unwrap() = 0;
+    let all: Vec<u8> = lossy
+        .map(0..20_u8, |n| n)
+        .chunk_size(1)
+        .retries(1)
+        .collect()
+        .unwrap();
+    assert_eq!(all.len(), 20);
+}
+
+#[test]
+fn cancel_asks_the_backend() {
+    struct Stuck(ExecutorId, Mutex<Vec<Arc<Mutex<Option<RemoteJob>>>>>);
+    impl Executor for Stuck {
+        type Reach = SameBinary;
+        fn id(&self) -> &ExecutorId {
+            &self.0
+        }
+        fn spawn(&self, job: Job) -> Result<(), Job> {
+            let job = Arc::new(Mutex::new(Some(job.into_remote(Bundle::default())?)));
+            let taken = job.clone();
+            job.lock()
+                .unwrap()
+                .as_ref()
+                .unwrap()
+                .reply
+                .on_cancel(move || {
+                    let mut job = taken.lock().unwrap().take().unwrap();
+                    job.reply.lose(0, Loss::Killed);
+                    CancelOutcome::Killed
+                });
+            self.1.lock().unwrap().push(job);
+            Ok(())
+        }
+        fn parallelism(&self) -> NonZeroUsize {
+            NonZeroUsize::MIN
+        }
+    }
+    let stuck = Stuck(ExecutorId::new("stuck"), Mutex::default());
+    let handle = stuck.submit(1_u8, |n| n);
+    assert_eq!(handle.cancel(), CancelOutcome::Killed);
+    assert!(handle.join().unwrap_err().is_cancelled());
+    let error = stuck
+        .map(0..10_u8, |n| n)
+        .deadline(Duration::from_millis(20))
+        .collect::<Vec<_>>()
+        .unwrap_err();
+    assert!(
+        error.first().unwrap().is_timeout() || error.first().unwrap().is_cancelled(),
+        "{error}"
+    );
+}
