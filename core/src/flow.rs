@@ -394,7 +394,9 @@ where
 /// Appends up to `wanted` items; whether the iterator has ended.
 ///
 /// Items that are not there yet must not hold back those that are, so more than one at a
-/// time are pulled only as far as the iterator says that it has them.
+/// time are pulled only as far as the iterator says that it has them. Where it says that it
+/// has no more, it is asked at once: the other lanes may be stuck in items that were left
+/// behind, and nobody else would ever find the end.
 fn pull_from<It: Iterator>(iterator: &mut It, wanted: usize, items: &mut Vec<It::Item>) -> bool {
     let at_hand = iterator.size_hint().0.clamp(1, wanted);
     for _ in 0..at_hand {
@@ -402,6 +404,13 @@ fn pull_from<It: Iterator>(iterator: &mut It, wanted: usize, items: &mut Vec<It:
             Some(item) => items.push(item),
             None => return true,
         }
+    }
+    if iterator.size_hint() != (0, Some(0)) {
+        return false;
+    }
+    match iterator.next() {
+        Some(item) => items.push(item),
+        None => return true,
     }
     false
 }

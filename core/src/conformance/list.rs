@@ -82,7 +82,7 @@ macro_rules! __conformance_list {
                 any outcomes_end_with_the_panic_of_the_input [];
                 any the_pool_survives_a_panic_in_the_input [];
                 any an_input_that_has_ended_is_not_asked_again [];
-                any a_wrong_size_hint_harms_nothing [];
+                any a_wrong_size_hint_loses_nothing_in_silence [];
             }
             chunk_1 Chunk1 {
                 any results_are_equal_for_every_chunk_size [];
