@@ -115,7 +115,7 @@ impl Control {
             return error;
         }
         let num_failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if ends_input || self.is_too_much(num_failures) {
+        if self.is_too_much(num_failures) {
             self.stop(CancelReason::OtherFailed);
         }
         // Printing an error is user code, and so may be the logger.

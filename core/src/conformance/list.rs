@@ -239,6 +239,7 @@ macro_rules! __conformance_list {
             shut_1 Shut1 {
                 any a_task_is_refused_after_a_shutdown [Shutdown];
                 any every_map_is_refused_after_a_shutdown [Shutdown];
+                any a_refused_map_is_an_error_under_every_policy [Shutdown];
                 any a_map_ends_after_an_abort [Shutdown];
                 any a_pool_can_be_shut_down_twice [];
                 any an_idle_pool_can_be_shut_down [];

@@ -1,7 +1,7 @@
 //! SHUT-1: shutting down.
 
 use super::{Ext as _, Subject, failures, identity, unwrap};
-use crate::{Executor as _, Shutdown, TaskErrorKind};
+use crate::{ErrorPolicy, Executor as _, Shutdown, TaskErrorKind};
 
 const EVERY: [Shutdown; 3] = [Shutdown::Drain, Shutdown::CancelQueued, Shutdown::Abort];
 
@@ -32,6 +32,20 @@ pub(in crate::conformance) fn every_map_is_refused_after_a_shutdown(subject: &Su
         let items: Vec<u64> = (0..50).collect();
         let error = pool.map(items, identity).collect::<Vec<_>>().unwrap_err();
         assert!(error.to_string().contains("refused"), "{error}");
+    }
+}
+
+pub(in crate::conformance) fn a_refused_map_is_an_error_under_every_policy(subject: &Subject) {
+    let pool = subject.pool();
+    pool.shutdown(Shutdown::Drain);
+    for policy in [ErrorPolicy::Collect, ErrorPolicy::Skip, ErrorPolicy::StopAfter(9)] {
+        for (ending, failure) in failures(|| pool.map(0..50, identity).on_error(policy)) {
+            let failure = failure.unwrap_or_default();
+            assert!(
+                failure.contains("refused by the executor"),
+                "`{ending}` under {policy:?} reported {failure:?}"
+            );
+        }
     }
 }
 
