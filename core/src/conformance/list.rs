@@ -56,13 +56,13 @@ macro_rules! __conformance_list {
             par_1 Par1 {
                 any parallelism_is_what_was_asked_for [ChosenSize];
                 any every_executor_has_an_identity_of_its_own [];
+                here tasks_run_on_threads_of_the_executor [Workers];
                 here as_many_tasks_run_at_once_as_declared [Workers];
                 here as_many_items_of_a_map_run_at_once_as_declared [Workers];
                 here full_strength_is_there_after_panics [Workers];
                 here never_more_jobs_run_at_once_than_declared [Workers];
                 here submit_returns_before_the_task_ends [Workers];
                 here submit_returns_while_every_worker_is_busy [Workers];
-                here tasks_run_on_threads_of_the_executor [Workers];
             }
             lazy_1 Lazy1 {
                 any an_endless_input_works_in_order [];
