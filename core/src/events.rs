@@ -31,6 +31,16 @@ pub(crate) enum Event<R, E> {
     Broken(TaskError<E>),
 }
 
+impl<R, E> Event<R, E> {
+    /// The index of the item that it is about.
+    pub(crate) fn index(&self) -> usize {
+        match self {
+            Self::Item(index, _) => *index,
+            Self::Broken(error) => error.index(),
+        }
+    }
+}
+
 /// The outcomes of a running map.
 pub(crate) trait Events<R, E> {
     /// Waits for the next event; `None` when every item has been told of, or after `Broken`.
@@ -91,6 +101,11 @@ impl<F> Teller<F> {
         let report = control.report();
         self.is_over = true;
         report
+    }
+
+    #[cfg(feature = "remote")]
+    pub(crate) fn into_feed(self) -> F {
+        self.feed
     }
 
     /// Tells every event and how the map ended.

@@ -310,10 +310,7 @@ pub(crate) fn collect_by_events<R, E>(
     let mut failures = Failures::new(policy);
     let mut results = Vec::new();
     drive(&mut |event| {
-        let index = match &event {
-            Event::Item(index, _) => *index,
-            Event::Broken(error) => error.index(),
-        };
+        let index = event.index();
         results.extend(failures.sieve(event).map(|value| (index, value)));
     })?;
     failures.check()?;
@@ -337,14 +334,14 @@ pub trait StreamEngine<E: ?Sized, It: IntoIterator, W: Work<It::Item>> {
 }
 
 /// Keeps the failures of a map and gives the results.
-struct Failures<E> {
+pub(crate) struct Failures<E> {
     policy: ErrorPolicy,
     failures: Vec<TaskError<E>>,
     broken: Option<TaskError<E>>,
 }
 
 impl<E> Failures<E> {
-    fn new(policy: ErrorPolicy) -> Self {
+    pub(crate) fn new(policy: ErrorPolicy) -> Self {
         Self {
             policy,
             failures: Vec::new(),
@@ -352,7 +349,8 @@ impl<E> Failures<E> {
         }
     }
 
-    fn sieve<R>(&mut self, event: Event<R, E>) -> Option<R> {
+    /// The result in an event; anything else is kept or passed over.
+    pub(crate) fn sieve<R>(&mut self, event: Event<R, E>) -> Option<R> {
         match event {
             Event::Item(_, Ok(value)) => return Some(value),
             Event::Item(_, Err(error)) if is_follower(&error) => {}
@@ -364,7 +362,7 @@ impl<E> Failures<E> {
     }
 
     /// The failures that the policy reports.
-    fn check(mut self) -> Result<(), MapError<E>> {
+    pub(crate) fn check(mut self) -> Result<(), MapError<E>> {
         let is_fail_fast = self.policy == ErrorPolicy::FailFast;
         if is_fail_fast && !self.failures.is_empty() {
             // What broke the map is then one of these, or follows from them.

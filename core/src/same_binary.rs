@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::crew::{Crew, StateCrew};
 use crate::events::{Event, Order, Teller};
 use crate::job::{Body, Job};
-use crate::map::{Drive, Ended, Engine, StreamEngine, collect_by_events};
+use crate::map::{Drive, Ended, Engine, StreamEngine};
 use crate::remote::{InitPointer, Remotable, RemoteTask, Shipper};
 use crate::stream::BoxedEvents;
 use crate::work::{Bare, Plain, Trying, WithContext, WithState};
@@ -134,9 +134,8 @@ where
         if let Some(local) = map.executor.in_process() {
             return <InProcess as Engine<Local<'_>, It, W>>::collect(map.on(local));
         }
-        collect_by_events(map.options.policy, |tell| {
-            <Self as Engine<E, It, W>>::drive(map, Drive::AtEnd, tell)
-        })
+        let policy = map.options.policy;
+        start(map, Order::Completion, false)?.collect(policy)
     }
 }
 

@@ -26,7 +26,7 @@
 //! sees it and tells; if `DONE` does, the watcher sees that and tells itself, still under
 //! the lock.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use crate::cancel::CancelOutcome;
@@ -36,6 +36,7 @@ use crate::job::{Body, GaveUp};
 use crate::panic::{Panic, catch, drop_quietly};
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sync::{Condvar, Mutex, UnsafeCell};
+use crate::wait::Ready;
 use crate::{CancelReason, CancellationToken, TaskError, TaskErrorKind};
 
 const CLAIMED: u8 = 1;
@@ -63,6 +64,8 @@ struct Side {
 pub(crate) enum Watcher {
     /// A thread that waits for this task.
     Thread(Arc<Signal>),
+    /// Somebody who waits for several tasks, and knows this one by its position.
+    OneOfMany(Weak<Ready>, usize),
     /// An async task.
     Waker(Waker),
     /// A call to make.
@@ -72,9 +75,22 @@ pub(crate) enum Watcher {
 }
 
 impl Watcher {
+    fn is_replaced_by(&self, new: &Self) -> bool {
+        match (self, new) {
+            (Self::Waker(old), Self::Waker(new)) => old.will_wake(new),
+            (Self::OneOfMany(old, _), _) => old.strong_count() == 0,
+            _ => false,
+        }
+    }
+
     fn tell(self) {
         match self {
             Self::Thread(signal) => signal.set(),
+            Self::OneOfMany(ready, position) => {
+                if let Some(ready) = ready.upgrade() {
+                    ready.put(position);
+                }
+            }
             Self::Waker(waker) => {
                 if let Err(panic) = catch(|| waker.wake()) {
                     log::error!("a waker panicked: {panic}");
@@ -146,11 +162,8 @@ impl Head {
     /// Has `watcher` told when the task is done, at once if it already is.
     pub(crate) fn watch(&self, watcher: Watcher) {
         let mut side = self.side.lock();
-        if let Watcher::Waker(new) = &watcher {
-            // An async task that is polled again and again must not fill the list.
-            let same = |old: &Watcher| matches!(old, Watcher::Waker(old) if old.will_wake(new));
-            side.watchers.retain(|old| !same(old));
-        }
+        // Whoever polls or waits again and again must not fill the list.
+        side.watchers.retain(|old| !old.is_replaced_by(&watcher));
         side.watchers.push(watcher);
         let before = self.state.fetch_or(WATCHED, Ordering::AcqRel);
         let late = (before & DONE != 0).then(|| side.watchers.pop());

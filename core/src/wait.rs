@@ -161,18 +161,20 @@ fn next_ready<'h, 'env: 'h, R: 'h, E: 'h>(
 
 /// The positions of tasks that are done, in the order in which they ended.
 #[derive(Default)]
-struct Ready {
+pub(crate) struct Ready {
     positions: Mutex<VecDeque<usize>>,
     grown: Condvar,
 }
 
 impl Ready {
     fn watch<R, E>(self: &Arc<Self>, position: usize, handle: &Handle<'_, R, E>) {
-        let ready = self.clone();
-        handle.head().watch(Watcher::Callback(Box::new(move || {
-            ready.positions.lock().push_back(position);
-            ready.grown.notify_one();
-        })));
+        let watcher = Watcher::OneOfMany(Arc::downgrade(self), position);
+        handle.head().watch(watcher);
+    }
+
+    pub(crate) fn put(&self, position: usize) {
+        self.positions.lock().push_back(position);
+        self.grown.notify_one();
     }
 
     fn pop(&self) -> Option<usize> {

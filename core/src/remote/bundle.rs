@@ -73,6 +73,7 @@ impl Bundle {
     }
 
     /// Encodes and appends a value; leaves the bundle as it was on an error.
+    #[inline]
     pub(crate) fn push<T: Serialize>(&mut self, kind: Kind, value: &T) -> Result<(), String> {
         let start = self.bytes.len();
         let encoded = postcard::serialize_with_flavor(value, Appending(&mut self.bytes));
@@ -89,6 +90,11 @@ impl Bundle {
             Err(_) => self.bytes.truncate(start),
         }
         outcome
+    }
+
+    /// Appends a message of this crate's own.
+    pub(crate) fn push_message(&mut self, kind: Kind, message: &str) {
+        self.push(kind, &message).expect("a string can be encoded");
     }
 
     /// Takes back what a panicking `Serialize` left half-written.

@@ -190,20 +190,14 @@ where
         buffer.clear();
         // A chunk that was cancelled on its way has nothing left to send.
         let items = self.items.lock().take().unwrap_or_default();
-        let mut origins = None;
-        for (nth, item) in items.iter().enumerate() {
-            match encode(item, &mut buffer) {
-                Ok(()) => {
-                    if let Some(origins) = &mut origins {
-                        Vec::push(origins, nth as u32);
-                    }
-                }
-                Err(why) => {
-                    origins.get_or_insert_with(|| (0..nth as u32).collect());
-                    let kind = TaskErrorKind::NotEncodable(why);
-                    self.put(Parcel::Item(self.first + nth, Err(kind)));
-                }
-            }
+        let failed = encode_all(&items, &mut buffer);
+        let origins = (!failed.is_empty()).then(|| {
+            let is_fine = |nth: &u32| !failed.iter().any(|(at, _)| at == nth);
+            (0..items.len() as u32).filter(is_fine).collect()
+        });
+        for (nth, why) in failed {
+            let kind = TaskErrorKind::NotEncodable(why);
+            self.put(Parcel::Item(self.first + nth as usize, Err(kind)));
         }
         if let Err(panic) = catch(|| drop(items)) {
             log::error!("an item panicked when it was dropped: {panic}");
@@ -217,6 +211,31 @@ where
             items: buffer,
         }
     }
+}
+
+/// Appends all items that can be encoded; says which cannot, and why. One fence for many
+/// items, as long as none panics.
+fn encode_all<I: Serialize>(items: &[I], bundle: &mut Bundle) -> Vec<(u32, String)> {
+    let mut failed = Vec::new();
+    let mut next = 0;
+    while next < items.len() {
+        let mut encoded_to = bundle.bytes.len();
+        let caught = catch(|| {
+            for item in &items[next..] {
+                encoded_to = bundle.bytes.len();
+                if let Err(why) = bundle.push(Kind::Value, item) {
+                    failed.push((next as u32, why));
+                }
+                next += 1;
+            }
+        });
+        if let Err(panic) = caught {
+            bundle.truncate_bytes(encoded_to);
+            failed.push((next as u32, format!("encoding panicked: {panic}")));
+            next += 1;
+        }
+    }
+    failed
 }
 
 /// Appends an item, or says why it cannot be encoded.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::bundle::{Bundle, Kind, decode};
-use super::port::{Kept, Port};
+use super::port::{Kept, Port, Stage};
 use crate::panic::catch;
 use crate::work::{Bare, Make, Plain, Trying, WithContext, WithState, Work};
 use crate::{Panic, TaskErrorKind};
@@ -125,27 +125,58 @@ where
     W: Remotable<I>,
 {
     let kept = port.kept().take().and_then(Kept::<I, W>::downcast);
-    let mut kept = match kept {
+    let kept = match kept {
         Some(kept) => Ok(kept),
         // SAFETY: this entry is made for `W`, and travels in one `Function` with the
         // pointers of a `W`.
         None => unsafe { W::rebuild(pointers, port.context()) }.map(Kept::new),
     };
-    while let Some(bytes) = port.next() {
-        let outcome = match &mut kept {
-            Ok(kept) => match catch(|| decode::<I>(bytes)) {
-                Ok(Ok(item)) => kept.call(item),
-                Ok(Err(why)) => Outcome::NotDecodable(why),
-                Err(panic) => Outcome::NotDecodable(format!("decoding panicked: {panic}")),
-            },
-            Err(why) => Outcome::NotDecodable(format!("the context of the map: {why}")),
-        };
-        outcome.encode(port.outcomes(), W::encode_error);
-        port.done();
+    match kept {
+        Ok(mut kept) => {
+            while let Err(panic) = run_until_panic(&mut kept, port) {
+                kept.note_panic(&panic, port);
+            }
+            *port.kept() = Some(Box::new(kept));
+        }
+        Err(why) => {
+            while port.next().is_some() {
+                let why = format!("the context of the map: {why}");
+                port.outcomes().push_message(Kind::NotDecodable, &why);
+                port.done();
+            }
+        }
     }
-    if let Ok(kept) = kept {
-        *port.kept() = Some(Box::new(kept));
-    }
+}
+
+/// Runs items until there are no more, or something of the user's panics. One fence for
+/// many items: setting it up for each costs as much as a small item.
+fn run_until_panic<I, W>(kept: &mut Kept<I, W>, port: &mut dyn Port) -> Result<(), Panic>
+where
+    I: DeserializeOwned,
+    W: Remotable<I>,
+{
+    catch(|| {
+        while let Some(bytes) = port.next() {
+            kept.stage = Stage::Decoding;
+            let outcome = match decode::<I>(bytes) {
+                Ok(item) => Ok(kept.call(item)),
+                Err(why) => Err(why),
+            };
+            kept.stage = Stage::Encoding;
+            let bundle = port.outcomes();
+            kept.start = bundle.bytes.len();
+            let encoded = match &outcome {
+                Ok(Ok(value)) => bundle.push(Kind::Value, value),
+                Ok(Err(error)) => W::encode_error(error, bundle),
+                Err(why) => bundle.push(Kind::NotDecodable, why),
+            };
+            if let Err(why) = encoded {
+                bundle.push_message(Kind::NotEncodable, &why);
+            }
+            port.done();
+            kept.stage = Stage::Between;
+        }
+    })
 }
 
 /// How an item ended in a worker, from what the worker wrote.
@@ -171,38 +202,6 @@ pub(crate) fn read_outcome<I, W: Remotable<I>>(
         Err(panic) => Err(TaskErrorKind::NotDecodable(format!(
             "decoding panicked: {panic}"
         ))),
-    }
-}
-
-/// How an item ended in a worker.
-pub(crate) enum Outcome<R, E> {
-    Value(R),
-    Failed(E),
-    Panicked(Panic),
-    NotDecodable(String),
-}
-
-impl<R: Serialize, E> Outcome<R, E> {
-    fn encode(&self, bundle: &mut Bundle, encode_error: fn(&E, &mut Bundle) -> Result<(), String>) {
-        let start = bundle.bytes.len();
-        let encoded = catch(|| match self {
-            Self::Value(value) => bundle.push(Kind::Value, value),
-            Self::Failed(error) => encode_error(error, bundle),
-            Self::Panicked(panic) => bundle.push(
-                Kind::Panicked,
-                &(panic.message(), panic.location(), panic.backtrace()),
-            ),
-            Self::NotDecodable(why) => bundle.push(Kind::NotDecodable, why),
-        });
-        let why = match encoded {
-            Ok(Ok(())) => return,
-            Ok(Err(why)) => why,
-            Err(panic) => format!("encoding panicked: {panic}"),
-        };
-        bundle.truncate_bytes(start);
-        bundle
-            .push(Kind::NotEncodable, &why)
-            .expect("a message can be encoded");
     }
 }
 

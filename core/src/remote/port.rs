@@ -3,9 +3,9 @@
 use std::any::Any;
 use std::marker::PhantomData;
 
-use super::bundle::Bundle;
-use super::function::Outcome;
-use crate::panic::{catch, drop_quietly};
+use super::bundle::{Bundle, Kind};
+use crate::Panic;
+use crate::panic::drop_quietly;
 use crate::work::{self, Work};
 
 /// Where a worker process gets the items of a chunk from and puts their outcomes.
@@ -44,7 +44,21 @@ pub trait KeptState {
 pub(super) struct Kept<I, W: Work<I>> {
     work: W,
     state: Option<W::State>,
+    /// What is done with the current item, to tell whose panic it is.
+    pub(super) stage: Stage,
+    /// Where the outcome of the current item begins.
+    pub(super) start: usize,
     items: PhantomData<fn(I)>,
+}
+
+/// What a worker does with an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing: the last one is done.
+    Between,
+    Decoding,
+    Calling,
+    Encoding,
 }
 
 impl<I, W: Work<I>> Kept<I, W> {
@@ -52,30 +66,44 @@ impl<I, W: Work<I>> Kept<I, W> {
         Self {
             work,
             state: None,
+            stage: Stage::Between,
+            start: 0,
             items: PhantomData,
         }
     }
 
     /// Calls the function, making the state first where there is none.
-    ///
-    /// A panic may leave the state half-changed, so the next item gets a new one.
-    pub(super) fn call(&mut self, item: I) -> Outcome<W::Out, W::Error> {
-        let state = self.state.take();
-        let called = catch(|| {
-            let mut state = state.unwrap_or_else(|| self.work.start());
-            let result = self.work.call(&mut state, item);
-            (state, result)
-        });
-        match called {
-            Ok((state, result)) => {
-                self.state = Some(state);
-                match result {
-                    Ok(value) => Outcome::Value(value),
-                    Err(error) => Outcome::Failed(error),
-                }
+    #[inline]
+    pub(super) fn call(&mut self, item: I) -> Result<W::Out, W::Error> {
+        self.stage = Stage::Calling;
+        let state = self.state.get_or_insert_with(|| self.work.start());
+        self.work.call(state, item)
+    }
+
+    /// Ends the item that panicked.
+    pub(super) fn note_panic(&mut self, panic: &Panic, port: &mut dyn Port) {
+        match self.stage {
+            Stage::Between => return,
+            Stage::Decoding => {
+                let why = format!("decoding panicked: {panic}");
+                port.outcomes().push_message(Kind::NotDecodable, &why);
             }
-            Err(panic) => Outcome::Panicked(panic),
+            Stage::Calling => {
+                // The panic may have left it half-changed: the next item gets a new one.
+                drop_quietly(self.state.take());
+                let parts = (panic.message(), panic.location(), panic.backtrace());
+                let encoded = port.outcomes().push(Kind::Panicked, &parts);
+                encoded.expect("strings can be encoded");
+            }
+            Stage::Encoding => {
+                let bundle = port.outcomes();
+                bundle.truncate_bytes(self.start);
+                let why = format!("encoding panicked: {panic}");
+                bundle.push_message(Kind::NotEncodable, &why);
+            }
         }
+        self.stage = Stage::Between;
+        port.done();
     }
 }
 

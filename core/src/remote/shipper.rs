@@ -11,20 +11,23 @@ use std::sync::{Arc, Weak};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, Kind, decode};
 use super::chunk::{Chunk, Common, Inbox, Parcel};
 use super::function::{Remotable, read_outcome};
 use super::job::{Loss, Setup};
 use crate::cancel::OnCancel;
 use crate::control::Control;
-use crate::events::{Feed, Indexed, Order, Sorter};
+use crate::events::{Events, Feed, Indexed, Order, Sorter, Teller};
 use crate::flow::LimitsThread;
 use crate::job::Job;
+use crate::map::Failures;
 use crate::options::Options;
 use crate::panic::{catch, drop_quietly};
 use crate::sync::Mutex;
 use crate::work::Work;
-use crate::{CancelReason, Executor, SetupError, TaskError, TaskErrorKind, frame};
+use crate::{
+    CancelReason, ErrorPolicy, Executor, MapError, SetupError, TaskError, TaskErrorKind, frame,
+};
 
 mod size;
 
@@ -59,6 +62,8 @@ pub(crate) struct Shipper<'e, E: ?Sized, It: Iterator, W: Work<It::Item>> {
     spares: HashMap<usize, (u32, Option<It::Item>)>,
     again: VecDeque<(usize, It::Item)>,
     sorter: Sorter<W::Out, W::Error>,
+    /// Results by runs, if only the whole is wanted.
+    collected: Option<Vec<(usize, Vec<W::Out>)>>,
     last_word: Option<TaskError<W::Error>>,
     _limits: Option<LimitsThread>,
 }
@@ -150,9 +155,35 @@ where
             spares: HashMap::new(),
             again: VecDeque::new(),
             sorter: Sorter::new(order),
+            collected: None,
             last_word: None,
             _limits: limits,
         })
+    }
+
+    /// Runs the whole map; its results in order, and the other events.
+    pub(crate) fn collect(
+        mut self,
+        policy: ErrorPolicy,
+    ) -> Result<Vec<W::Out>, MapError<W::Error>> {
+        self.collected = Some(Vec::new());
+        let mut teller = Teller::new(self);
+        let mut failures = Failures::new(policy);
+        let mut singles = Vec::new();
+        while let Some(event) = teller.next_event() {
+            let index = event.index();
+            let value = failures.sieve(event);
+            singles.extend(value.map(|value| (index, vec![value])));
+        }
+        let mut runs = teller.into_feed().collected.take().unwrap_or_default();
+        failures.check()?;
+        runs.append(&mut singles);
+        runs.sort_by_key(|&(first, _)| first);
+        let mut results = Vec::with_capacity(runs.iter().map(|(_, run)| run.len()).sum());
+        for (_, mut run) in runs {
+            results.append(&mut run);
+        }
+        Ok(results)
     }
 
     /// Whether another chunk may leave now.
@@ -250,10 +281,39 @@ where
     }
 
     fn unpack(&mut self, first: usize, outcomes: &Bundle) {
-        for (nth, (kind, bytes)) in outcomes.entries().enumerate() {
+        let mut next = 0;
+        if self.collected.is_some() && self.clone.is_none() {
+            next = self.unpack_values(first, outcomes);
+        }
+        for (nth, (kind, bytes)) in outcomes.entries().enumerate().skip(next) {
             let result = read_outcome::<It::Item, W>(kind, bytes);
             self.settle_item(first + nth, result);
         }
+    }
+
+    /// Collects the results up to the first outcome that is none; returns how many.
+    fn unpack_values(&mut self, first: usize, outcomes: &Bundle) -> usize {
+        let mut values = Vec::with_capacity(outcomes.len());
+        let caught = catch(|| {
+            for (kind, bytes) in outcomes.entries() {
+                if kind != Some(Kind::Value) {
+                    return;
+                }
+                match decode(bytes) {
+                    Ok(value) => values.push(value),
+                    Err(_) => return,
+                }
+            }
+        });
+        // Whatever it was, the slow road meets it again.
+        drop(caught);
+        let num_values = values.len();
+        self.num_seen += num_values;
+        self.control.progress().count_ok(0, num_values as u64);
+        if let Some(collected) = &mut self.collected {
+            collected.push((first, values));
+        }
+        num_values
     }
 
     fn kind_of(&self, loss: Loss) -> TaskErrorKind<W::Error> {
