@@ -18,8 +18,15 @@ pub(in crate::conformance) fn of_two_known_failures_the_lower_is_reported(subjec
                 }
                 Err::<(), _>(n)
             };
-            let error = pool.try_map(vec![0, 1], fail).collect::<Vec<_>>().unwrap_err();
-            assert_eq!(error.first().map(|it| it.index()), Some(0), "collect of a vector");
+            let error = pool
+                .try_map(vec![0, 1], fail)
+                .collect::<Vec<_>>()
+                .unwrap_err();
+            assert_eq!(
+                error.first().map(|it| it.index()),
+                Some(0),
+                "collect of a vector"
+            );
             let (running, other) = (Counter::new(), Counter::new());
             let fail = |n: usize| {
                 running.meet(2);
