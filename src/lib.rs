@@ -52,10 +52,13 @@
 //! | `RayonPool` | `rayon` | a thread of Rayon, own or shared | the program uses Rayon anyway, and both should share the CPUs |
 //! | [`InlineExecutor`] | | the caller | debugging, tests, a `--jobs 1` |
 //!
-//! [`Backend`] builds one by its name at run time. All of them run any closure, with borrowed
-//! data, in this process: a crash of a task (an abort, a segmentation fault) ends the program,
-//! and a task that runs too long can only be asked to stop. Worker processes, which have
-//! neither limit, are not there yet.
+//! | `ProcessPool` | `process` | a process, replaced when it dies | tasks may crash, leak, or must be killed when they take too long |
+//!
+//! [`Backend`] builds one by its name at run time. The first three run any closure, with
+//! borrowed data, in this process: a crash of a task (an abort, a segmentation fault) ends the
+//! program, and a task that runs too long can only be asked to stop. On a `ProcessPool` a crash
+//! costs one item, and a time limit kills; in return it takes function pointers (and closures
+//! that capture nothing) over values that serde can encode.
 //!
 //! Do not use this crate to wait for thousands of sockets: that is what async runtimes are
 //! for. For data-parallel iterator chains in one process (`par_iter().filter().sum()`), use
@@ -158,9 +161,12 @@
 //! |---|---|
 //! | `threads` (default) | `ThreadPool` |
 //! | `rayon` | `RayonPool` |
+//! | `process` | `ProcessPool`, [`SameBinaryExt`] and [`AnyPool`] |
 //! | `progress` | `ProgressBar`, and `.progress(..)` on maps |
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "process")]
+mod any_pool;
 mod backend;
 pub mod prelude;
 /// Has the README's example compiled and run.
@@ -168,6 +174,8 @@ pub mod prelude;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(feature = "process")]
+pub use any_pool::AnyPool;
 pub use backend::{Backend, BackendError};
 
 #[doc(inline)]
@@ -185,6 +193,14 @@ pub use taskfarm_core::{
 pub use taskfarm_core::{
     MapError, Panic, ProcessEnd, SetupError, SetupErrorKind, TaskError, TaskErrorKind, WorkerLost,
 };
+#[cfg(feature = "process")]
+#[doc(inline)]
+pub use taskfarm_core::{SameBinaryExt, Wire};
+/// Worker processes: the pool's builder and what it shows of its workers.
+#[cfg(feature = "process")]
+#[doc(inline)]
+#[doc(alias = "ProcessPoolExecutor")]
+pub use taskfarm_process::{self as process, ProcessPool};
 #[cfg(feature = "progress")]
 #[doc(inline)]
 pub use taskfarm_progress::{
