@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::map::Ended;
 use crate::observer::Observers;
 use crate::options::Options;
+use crate::panic::catch;
 use crate::{
     CancelReason, CancellationToken, ErrorPolicy, Executor, Progress, Report, TaskError,
     TaskErrorKind,
@@ -114,14 +115,21 @@ impl Control {
             return error;
         }
         let num_failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if ends_input || self.is_too_much(num_failures) {
+        if self.is_too_much(num_failures) {
             self.stop(CancelReason::OtherFailed);
         }
+        // Printing an error is user code, and so may be the logger.
+        if let Err(panic) = catch(|| self.tell(&error, ends_input)) {
+            log::error!("the error of item {index} could not be told: {panic}");
+        }
+        error
+    }
+
+    fn tell<E: fmt::Display>(&self, error: &TaskError<E>, ends_input: bool) {
         if self.policy == ErrorPolicy::Skip && !ends_input {
             log::warn!("skipped: {error}");
         }
-        self.observers.failure(index, &error);
-        error
+        self.observers.failure(error.index(), error);
     }
 
     fn is_too_much(&self, num_failures: u64) -> bool {

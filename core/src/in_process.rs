@@ -282,7 +282,8 @@ where
         work_off(executor, lease, slots.num_tickets())
     });
     let slots = Arc::into_inner(slots).expect("a lease that has ended holds nothing");
-    slots.into_results(lent).map_err(MapError::failed)
+    let results = slots.into_results(lent);
+    results.map_err(|failure| MapError::failed(vec![failure]))
 }
 
 fn collect_by_events<E, It, W>(map: Map<'_, E, It, W>) -> Result<Vec<W::Out>, MapError<W::Error>>
@@ -399,13 +400,13 @@ fn tell_at_end<It, W>(
         }
     }
     let index = flow.num_pulled();
-    let broken = match (control.stopped(), lent) {
-        (Some(CancelReason::OtherFailed), _) => input_error,
+    let broken = || match (control.stopped(), lent) {
+        (Some(CancelReason::OtherFailed), _) => None,
         (Some(reason), _) if flow.is_cut() => Some(TaskError::cancelled(index, reason)),
         (None, Err(why)) if flow.is_cut() => Some(control.fail(index, 1, why.into_kind())),
         _ => None,
     };
-    if let Some(error) = broken {
+    if let Some(error) = input_error.or_else(broken) {
         tell(Event::Broken(error));
     }
     control.finish(flow.num_pulled());

@@ -79,17 +79,21 @@ where
         }
     }
 
-    /// How many tickets find something to do.
+    /// How many tickets find something to do: for an iterator at least one, which finds
+    /// whether it is as empty as it says.
     pub(crate) fn num_tickets(&self) -> usize {
-        self.num_workers.min(self.source.len())
+        match self.source.is_exhausted() {
+            true => 0,
+            false => self.num_workers.min(self.source.len().max(1)),
+        }
     }
 
-    /// The results in order, or why there are not all of them. `lent` is how the lease
+    /// The results in order, or the first reason why there are not all of them. `lent` is how the lease
     /// ended.
     pub(crate) fn into_results(
         mut self,
         lent: Result<(), GaveUp>,
-    ) -> Result<Vec<W::Out>, Vec<TaskError<W::Error>>> {
+    ) -> Result<Vec<W::Out>, TaskError<W::Error>> {
         let len = self.source.len();
         let mut ended = self.ended.lock();
         ended.filled.sort_by_key(|range| range.start);
@@ -103,8 +107,9 @@ where
             ended.failures.push(self.control.fail(num_filled, 1, kind));
         }
         self.control.finish(len);
-        if !ended.failures.is_empty() {
-            return Err(std::mem::take(&mut ended.failures));
+        let failures = std::mem::take(&mut ended.failures);
+        if let Some(lowest) = failures.into_iter().min_by_key(TaskError::index) {
+            return Err(lowest);
         }
         ended.filled.clear();
         drop(ended);
