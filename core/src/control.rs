@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::map::Ended;
 use crate::observer::Observers;
 use crate::options::Options;
+use crate::panic::catch;
 use crate::{
     CancelReason, CancellationToken, ErrorPolicy, Executor, Progress, Report, TaskError,
     TaskErrorKind,
@@ -117,11 +118,24 @@ impl Control {
         if ends_input || self.is_too_much(num_failures) {
             self.stop(CancelReason::OtherFailed);
         }
-        if self.policy == ErrorPolicy::Skip && !ends_input {
-            log::warn!("skipped: {error}");
-        }
-        self.observers.failure(index, &error);
+        self.tell_failure(index, &error, ends_input);
         error
+    }
+
+    /// Logs a failure if it is skipped, and tells the observers.
+    fn tell_failure<E: fmt::Display>(&self, index: usize, error: &TaskError<E>, ends_input: bool) {
+        let is_logged = self.policy == ErrorPolicy::Skip && !ends_input;
+        if !is_logged && !self.observers.is_some() {
+            return;
+        }
+        // The user's `Display` may panic. Here that would cost the item its outcome.
+        let message = catch(|| error.to_string()).unwrap_or_else(|panic| {
+            format!("item {index} failed, and its error panicked: {panic}")
+        });
+        if is_logged {
+            log::warn!("skipped: {message}");
+        }
+        self.observers.failure(index, &message);
     }
 
     fn is_too_much(&self, num_failures: u64) -> bool {

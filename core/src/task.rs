@@ -26,7 +26,10 @@
 //! sees it and tells; if `DONE` does, the watcher sees that and tells itself, still under
 //! the lock.
 
-use std::sync::Arc;
+#[cfg(all(test, not(taskfarm_loom)))]
+mod tests;
+
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use crate::cancel::CancelOutcome;
@@ -61,8 +64,9 @@ struct Side {
 
 /// Whoever wants to know that a task is done.
 pub(crate) enum Watcher {
-    /// A thread that waits for this task.
-    Thread(Arc<Signal>),
+    /// Somebody who waits for this task, and the number that the task has there. Weak: a
+    /// wait whose time ran out leaves nothing behind.
+    Waiter(Weak<dyn Waiter>, usize),
     /// An async task.
     Waker(Waker),
     /// A call to make.
@@ -71,10 +75,27 @@ pub(crate) enum Watcher {
     ThreadOfItsOwn(Box<dyn FnOnce() + Send>),
 }
 
+/// Somebody who waits for tasks.
+pub(crate) trait Waiter: Send + Sync {
+    /// The task with this number is done.
+    fn task_is_done(&self, number: usize);
+}
+
 impl Watcher {
+    fn is_alive(&self) -> bool {
+        match self {
+            Self::Waiter(waiter, _) => waiter.strong_count() > 0,
+            Self::Waker(_) | Self::Callback(_) | Self::ThreadOfItsOwn(_) => true,
+        }
+    }
+
     fn tell(self) {
         match self {
-            Self::Thread(signal) => signal.set(),
+            Self::Waiter(waiter, number) => {
+                if let Some(waiter) = waiter.upgrade() {
+                    waiter.task_is_done(number);
+                }
+            }
             Self::Waker(waker) => {
                 if let Err(panic) = catch(|| waker.wake()) {
                     log::error!("a waker panicked: {panic}");
@@ -150,6 +171,10 @@ impl Head {
             // An async task that is polled again and again must not fill the list.
             let same = |old: &Watcher| matches!(old, Watcher::Waker(old) if old.will_wake(new));
             side.watchers.retain(|old| !same(old));
+        }
+        // Nor must a thread that waits again and again for a short time.
+        if side.watchers.len() == side.watchers.capacity() {
+            side.watchers.retain(Watcher::is_alive);
         }
         side.watchers.push(watcher);
         let before = self.state.fetch_or(WATCHED, Ordering::AcqRel);
@@ -332,6 +357,12 @@ where
 pub(crate) struct Signal {
     set: Mutex<bool>,
     changed: Condvar,
+}
+
+impl Waiter for Signal {
+    fn task_is_done(&self, _: usize) {
+        self.set();
+    }
 }
 
 impl Signal {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::sync::{Condvar, Mutex};
-use crate::task::Watcher;
+use crate::task::{Waiter, Watcher};
 use crate::{Handle, TaskError};
 
 /// When [`wait`] returns.
@@ -166,13 +166,17 @@ struct Ready {
     grown: Condvar,
 }
 
+impl Waiter for Ready {
+    fn task_is_done(&self, position: usize) {
+        self.positions.lock().push_back(position);
+        self.grown.notify_one();
+    }
+}
+
 impl Ready {
     fn watch<R, E>(self: &Arc<Self>, position: usize, handle: &Handle<'_, R, E>) {
-        let ready = self.clone();
-        handle.head().watch(Watcher::Callback(Box::new(move || {
-            ready.positions.lock().push_back(position);
-            ready.grown.notify_one();
-        })));
+        let waiter = Arc::downgrade(self);
+        handle.head().watch(Watcher::Waiter(waiter, position));
     }
 
     fn pop(&self) -> Option<usize> {
