@@ -172,6 +172,8 @@ impl CancellationToken {
     }
 
     /// Whether the token was cancelled. One load.
+    // Maps ask before each item, in code that is compiled in the user's crate.
+    #[inline]
     pub fn is_cancelled(&self) -> bool {
         self.0.reason.load(Ordering::Acquire) != 0
     }

@@ -48,6 +48,8 @@ pub enum TaskErrorKind<E = Infallible> {
     NotEncodable(String),
     /// The item or its result could not be decoded.
     NotDecodable(String),
+    /// The item could not be brought to a worker.
+    Undeliverable(String),
     /// The executor dropped the job without running it.
     Dropped,
     /// The executor does not take jobs, for example because it was shut down.
@@ -166,6 +168,7 @@ impl<E> TaskErrorKind<E> {
             Self::WorkerLost(lost) => write!(f, "was lost with its worker: {lost}"),
             Self::NotEncodable(why) => write!(f, "could not be encoded: {why}"),
             Self::NotDecodable(why) => write!(f, "could not be decoded: {why}"),
+            Self::Undeliverable(why) => write!(f, "could not be brought to a worker: {why}"),
             Self::Dropped => f.write_str("was dropped by the executor without running"),
             Self::Refused => {
                 f.write_str("was refused by the executor, which takes no jobs (is it shut down?)")

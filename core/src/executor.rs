@@ -133,7 +133,14 @@ struct Identity {
     key: u64,
     name: String,
     abort: CancellationToken,
+    is_worker: Option<WorkerTest>,
 }
+
+/// Whether the calling thread is a worker.
+type WorkerTest = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// Part of the keys of executors that have a [`WorkerTest`]: only their waiters look it up.
+const HAS_WORKER_TEST: u64 = 1 << 63;
 
 /// The living identities by key: tasks carry the number, not a counted reference, because
 /// a counter that every submit and every worker touches costs more than the task itself.
@@ -147,11 +154,31 @@ impl ExecutorId {
     /// assert_ne!(ExecutorId::new("mine"), ExecutorId::new("mine"));
     /// ```
     pub fn new(name: impl Into<String>) -> Self {
+        Self::from_parts(name.into(), None)
+    }
+
+    /// The same for an executor whose threads also run what did not come as a
+    /// [`Job`]: `is_worker` says whether the calling thread is one of them.
+    ///
+    /// Without it, code that got onto such a thread by another way (a parallel iterator of
+    /// Rayon, say) and waits for a map of this executor would block the very thread that
+    /// has to run the map. `is_worker` is asked before a thread is put to sleep, so it
+    /// should be quick; it must not panic.
+    pub fn with_worker_test(
+        name: impl Into<String>,
+        is_worker: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self::from_parts(name.into(), Some(Box::new(is_worker)))
+    }
+
+    fn from_parts(name: String, is_worker: Option<WorkerTest>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        let flag = is_worker.as_ref().map_or(0, |_| HAS_WORKER_TEST);
         let identity = Arc::new(Identity {
-            key: NEXT.fetch_add(1, Ordering::Relaxed),
-            name: name.into(),
+            key: NEXT.fetch_add(1, Ordering::Relaxed) | flag,
+            name,
             abort: CancellationToken::new(),
+            is_worker,
         });
         IDENTITIES
             .lock()
@@ -179,10 +206,27 @@ impl ExecutorId {
     }
 }
 
+/// The executor with this key, while it lives.
+fn identity(key: u64) -> Option<Arc<Identity>> {
+    IDENTITIES.lock().get(&key).and_then(Weak::upgrade)
+}
+
+/// Whether the executor with this key says that the calling thread is one of its workers,
+/// whatever it runs.
+pub(crate) fn claims_thread(key: u64) -> bool {
+    if key & HAS_WORKER_TEST == 0 {
+        return false;
+    }
+    let identity = identity(key);
+    let test = identity
+        .as_ref()
+        .and_then(|identity| identity.is_worker.as_ref());
+    test.is_some_and(|is_worker| is_worker())
+}
+
 /// A token below the abort token of the executor with this key.
 pub(crate) fn token_on(key: u64) -> CancellationToken {
-    let identity = IDENTITIES.lock().get(&key).and_then(Weak::upgrade);
-    identity.map_or_else(CancellationToken::new, |identity| identity.abort.child())
+    identity(key).map_or_else(CancellationToken::new, |identity| identity.abort.child())
 }
 
 impl Drop for Identity {

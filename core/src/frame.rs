@@ -51,7 +51,8 @@ pub(crate) fn enter<R>(executor: u64, running: &dyn Running, f: impl FnOnce() ->
     f()
 }
 
-/// Whether this thread is inside work of the executor with this key, at any depth.
+/// Whether this thread is inside work of the executor with this key, at any depth, or is one
+/// of its workers anyway.
 pub(crate) fn is_worker_of(executor: u64) -> bool {
     let mut next = TOP.get();
     while let Some(frame) = next {
@@ -61,7 +62,7 @@ pub(crate) fn is_worker_of(executor: u64) -> bool {
         }
         next = frame.below;
     }
-    false
+    crate::executor::claims_thread(executor)
 }
 
 /// The token of the innermost work on this thread.

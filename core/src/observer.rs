@@ -188,6 +188,7 @@ impl Progress {
             TaskErrorKind::WorkerLost(_)
             | TaskErrorKind::NotEncodable(_)
             | TaskErrorKind::NotDecodable(_)
+            | TaskErrorKind::Undeliverable(_)
             | TaskErrorKind::Dropped
             | TaskErrorKind::Refused => &self.lost,
         };

@@ -66,7 +66,7 @@ impl Panic {
         };
         // A payload's own `Drop` may panic.
         drop_quietly(payload);
-        let place = PLACE.take();
+        let place = PLACE.try_with(RefCell::take).ok().flatten();
         Self {
             message,
             location: place.as_ref().map(|place| place.location.clone()),
@@ -127,6 +127,10 @@ pub(crate) fn drop_quietly<T>(value: T) {
 /// which is all that `catch_unwind` gives, does not say.
 fn watch_places() {
     static ONCE: Once = Once::new();
+    if ONCE.is_completed() || std::thread::panicking() {
+        // A thread that panics may not change the hook.
+        return;
+    }
     ONCE.call_once(|| {
         let next = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {

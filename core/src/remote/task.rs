@@ -215,7 +215,7 @@ impl Loss {
             Self::WorkerLost(lost) => TaskErrorKind::WorkerLost(lost),
             Self::TimedOut => TaskErrorKind::TimedOut(timeout.unwrap_or_default()),
             Self::Cancelled | Self::Killed => TaskErrorKind::Cancelled(reason),
-            Self::Undeliverable(why) => TaskErrorKind::NotEncodable(why),
+            Self::Undeliverable(why) => TaskErrorKind::Undeliverable(why),
             Self::Dropped => TaskErrorKind::Dropped,
         }
     }

@@ -1,0 +1,531 @@
+//! A whole world for a driver, without a process: workers are queues of messages, and a
+//! list of choices says what happens next. Every order of a few events is played, and
+//! many random orders of many.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What a worker of the world is like.
+#[derive(Debug, Default)]
+struct FakeWorker {
+    /// Messages that were sent: header and number of items, by ascending number.
+    messages: VecDeque<Header>,
+    slots: HashMap<u32, FakeSlot>,
+    /// The position that the first message has come to, once it is begun.
+    at: Option<u32>,
+    /// Outcomes that were written and not read.
+    written: Vec<Batch>,
+    last: Option<Current>,
+    killed: bool,
+    bye: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FakeSlot {
+    Waiting,
+    Running,
+    Taken,
+    Stopped,
+    Done,
+}
+
+/// The processes of the world.
+#[derive(Debug, Default)]
+struct World {
+    workers: Vec<Option<FakeWorker>>,
+    wanted: Vec<usize>,
+    /// Starts of items, as (job, position); the job is the function's first number.
+    started: HashSet<(i64, u32)>,
+    started_twice: bool,
+}
+
+impl Outside for World {
+    fn start(&mut self, slot: usize) {
+        self.wanted.push(slot);
+    }
+
+    fn send(&mut self, slot: usize, header: &Header, parts: Parts<'_>, _: u64) -> Option<u64> {
+        let worker = self.workers[slot].as_mut()?;
+        match header.kind {
+            Kind::Job => {
+                worker.slots.insert(header.seq, FakeSlot::Waiting);
+                worker.messages.push_back(*header);
+            }
+            Kind::Bye => worker.bye = true,
+            _ => {}
+        }
+        Some((4 * parts.entries.len() + parts.bytes.len()) as u64)
+    }
+
+    fn free_slots(&self, _: usize, _: u32) -> u32 {
+        1
+    }
+
+    fn ring_at(&mut self, _: usize, _: u32) {}
+
+    fn arm(&mut self, _: usize, _: bool) {}
+
+    fn take_back(&mut self, slot: usize, seq: u32) -> bool {
+        self.change(slot, seq, FakeSlot::Waiting, FakeSlot::Taken)
+    }
+
+    fn stop_message(&mut self, slot: usize, seq: u32) -> bool {
+        self.change(slot, seq, FakeSlot::Running, FakeSlot::Stopped)
+    }
+
+    fn stop_item(&mut self, slot: usize, current: Current) -> bool {
+        let worker = self.workers[slot].as_mut();
+        worker.is_some_and(|worker| {
+            let runs = worker.last == Some(current) && worker.at == Some(current.position);
+            runs && {
+                worker.slots.insert(current.seq, FakeSlot::Stopped);
+                true
+            }
+        })
+    }
+
+    fn last_item(&self, slot: usize) -> Option<(Current, Nanos)> {
+        Some((self.workers[slot].as_ref()?.last?, 0))
+    }
+
+    fn kill(&mut self, slot: usize) {
+        if let Some(worker) = &mut self.workers[slot] {
+            worker.killed = true;
+        }
+    }
+}
+
+impl World {
+    fn change(&mut self, slot: usize, seq: u32, from: FakeSlot, to: FakeSlot) -> bool {
+        let Some(worker) = &mut self.workers[slot] else {
+            return false;
+        };
+        let state = worker.slots.get_mut(&seq).filter(|state| **state == from);
+        state.map(|state| *state = to).is_some()
+    }
+
+    /// The worker takes one step: begins an item, or ends the one that it has begun.
+    fn step(&mut self, slot: usize) {
+        let Some(worker) = &mut self.workers[slot] else {
+            return;
+        };
+        if worker.killed {
+            return;
+        }
+        let Some(header) = worker.messages.front().copied() else {
+            return;
+        };
+        let state = worker.slots[&header.seq];
+        let Some(position) = worker.at else {
+            if state == FakeSlot::Taken {
+                worker.messages.pop_front();
+            } else {
+                worker.slots.insert(header.seq, FakeSlot::Running);
+                self.begin(slot, &header, header.first);
+            }
+            return;
+        };
+        if state == FakeSlot::Stopped {
+            return;
+        }
+        worker.written.push(Batch {
+            seq: header.seq,
+            first: position,
+            outcomes: Bundle {
+                bytes: Vec::new(),
+                lengths: vec![0],
+            },
+        });
+        if position + 1 < header.first + header.count {
+            self.begin(slot, &header, position + 1);
+        } else {
+            worker.slots.insert(header.seq, FakeSlot::Done);
+            worker.messages.pop_front();
+            worker.at = None;
+        }
+    }
+
+    fn begin(&mut self, slot: usize, header: &Header, position: u32) {
+        if let Some(worker) = &mut self.workers[slot] {
+            worker.at = Some(position);
+            worker.last = Some(Current {
+                seq: header.seq,
+                position,
+            });
+        }
+        if !self.started.insert((header.function[0], position)) {
+            self.started_twice = true;
+        }
+    }
+}
+
+/// A driver in its world, with what the jobs were told.
+struct Play {
+    driver: Driver<i64>,
+    world: World,
+    now: Nanos,
+    keys: Vec<Key>,
+    lens: Vec<u32>,
+    told: HashMap<i64, HashMap<u32, &'static str>>,
+    replies: HashMap<Key, i64>,
+    ended: HashSet<i64>,
+    /// What had started of a job when its cancellation returned.
+    started_at_cancel: HashMap<usize, HashSet<(i64, u32)>>,
+}
+
+impl Play {
+    fn new(num_workers: usize, max_tasks: Option<u64>) -> Self {
+        let settings = Settings {
+            num_workers,
+            max_tasks,
+            exit_timeout: Duration::from_secs(1),
+        };
+        Self {
+            driver: Driver::new(settings),
+            world: World {
+                workers: (0..num_workers).map(|_| None).collect(),
+                ..World::default()
+            },
+            now: 1,
+            keys: Vec::new(),
+            lens: Vec::new(),
+            told: HashMap::new(),
+            replies: HashMap::new(),
+            ended: HashSet::new(),
+            started_at_cancel: HashMap::new(),
+        }
+    }
+
+    fn submit(&mut self, len: u32, timeout: Option<Nanos>) {
+        let number = self.keys.len() as i64;
+        let job = NewJob {
+            function: [number, 0, 0, 0],
+            setup: None,
+            timeout,
+            items: Bundle {
+                bytes: Vec::new(),
+                lengths: vec![0; len as usize],
+            },
+            reply: number,
+        };
+        let key = self.driver.submit(job, self.now, &mut self.world);
+        self.keys.push(key);
+        self.lens.push(len);
+    }
+
+    /// One event, as `choice` says.
+    fn happen(&mut self, choice: u8) {
+        let slots = self.world.workers.len();
+        let slot = usize::from(choice / 16) % slots;
+        match choice % 9 {
+            0 | 1 => self.world.step(slot),
+            2 => self.look(slot),
+            3 => self.launch(),
+            4 => self.die(slot),
+            5 => self.tick(1),
+            6 => self.tick(300 * MICRO),
+            7 => self.cancel(usize::from(choice / 16)),
+            _ => {
+                if self.world.workers[slot].is_some() {
+                    self.driver.ready(slot);
+                }
+            }
+        }
+        self.hear();
+    }
+
+    fn look(&mut self, slot: usize) {
+        let Some(worker) = &mut self.world.workers[slot] else {
+            return;
+        };
+        let mut written = std::mem::take(&mut worker.written);
+        let news = !written.is_empty();
+        if news {
+            self.driver
+                .received(slot, &mut written, self.now, &mut self.world);
+        }
+        self.driver.looked(slot, news, self.now, &mut self.world);
+    }
+
+    fn launch(&mut self) {
+        if let Some(slot) = self.world.wanted.pop() {
+            self.world.workers[slot] = Some(FakeWorker::default());
+            self.driver.launched(slot, self.now, &mut self.world);
+        }
+    }
+
+    fn die(&mut self, slot: usize) {
+        if self.world.workers[slot].is_none() {
+            return;
+        }
+        self.look(slot);
+        let last = self.world.workers[slot]
+            .take()
+            .and_then(|worker| worker.last);
+        let lost = WorkerLost::new(1, ProcessEnd::Signaled(9));
+        self.driver
+            .died(slot, lost, last, self.now, &mut self.world);
+    }
+
+    fn tick(&mut self, by: Nanos) {
+        self.now += by;
+        self.driver.tick(self.now, &mut self.world);
+    }
+
+    fn cancel(&mut self, nth: usize) {
+        let Some(&key) = self.keys.get(nth % self.keys.len().max(1)) else {
+            return;
+        };
+        let nth = nth % self.keys.len();
+        let before = self.world.started.clone();
+        match self.driver.cancel(key, &mut self.world) {
+            CancelOutcome::TooLate => {}
+            CancelOutcome::NotStarted | CancelOutcome::Killed => {
+                self.started_at_cancel.entry(nth).or_insert(before);
+            }
+            other => panic!("{other:?} is no answer of a process pool"),
+        }
+    }
+
+    fn hear(&mut self) {
+        let mut notes = Vec::new();
+        self.driver.take_notes(&mut notes);
+        for note in notes {
+            if let Some(reply) = note.reply {
+                assert!(self.replies.insert(note.key, reply).is_none());
+            }
+            let number = self.replies[&note.key];
+            assert!(!self.ended.contains(&number), "news after the last");
+            let told = self.told.entry(number).or_default();
+            let (positions, what) = match note.news {
+                News::Delivered { first, outcomes } => {
+                    (first..first + outcomes.len() as u32, "delivered")
+                }
+                News::Lost { position, loss } => {
+                    let what = match loss {
+                        Loss::WorkerLost(_) => "lost",
+                        Loss::TimedOut => "timed out",
+                        Loss::Cancelled => "cancelled",
+                        Loss::Killed => "killed",
+                        _ => "undeliverable",
+                    };
+                    (position..position + 1, what)
+                }
+            };
+            for position in positions {
+                assert!(told.insert(position, what).is_none(), "told twice");
+            }
+            if note.last.is_some() {
+                self.ended.insert(number);
+                self.replies.remove(&note.key);
+            }
+        }
+        assert!(!self.world.started_twice, "an item has started twice");
+    }
+
+    /// Lets everything happen that can, and checks how it ended.
+    fn finish(mut self) {
+        self.driver.shutdown(Shutdown::Drain, &mut self.world);
+        for round in 0..10_000 {
+            while !self.world.wanted.is_empty() {
+                self.launch();
+            }
+            for slot in 0..self.world.workers.len() {
+                self.driver.ready(slot);
+                self.world.step(slot);
+                self.look(slot);
+                let gone = self.world.workers[slot]
+                    .as_ref()
+                    .is_some_and(|worker| worker.killed || worker.bye);
+                if gone {
+                    self.die(slot);
+                }
+            }
+            self.tick(MILLI);
+            self.hear();
+            if self.driver.is_finished() {
+                break;
+            }
+            assert!(
+                round < 9_999,
+                "a closed pool never ended: {:?}",
+                self.driver
+            );
+        }
+        for (number, &len) in self.lens.iter().enumerate() {
+            let told = self.told.remove(&(number as i64)).unwrap_or_default();
+            assert_eq!(told.len() as u32, len, "positions that nobody was told of");
+            for (position, what) in told {
+                let started = self.world.started.contains(&(number as i64, position));
+                match what {
+                    "delivered" | "lost" | "timed out" | "killed" => {
+                        assert!(started, "{what} unstarted")
+                    }
+                    _ => assert!(!started, "{what}, but it has started"),
+                }
+                if let Some(before) = self.started_at_cancel.get(&number) {
+                    let began_before = before.contains(&(number as i64, position));
+                    assert!(!started || began_before, "started after its cancellation");
+                }
+            }
+        }
+    }
+}
+
+/// Calls `play` with every list of `depth` choices.
+fn every_order(choices: &[u8], depth: usize, play: &mut impl FnMut(&[u8])) {
+    fn go(choices: &[u8], depth: usize, list: &mut Vec<u8>, play: &mut impl FnMut(&[u8])) {
+        if list.len() == depth {
+            return play(list);
+        }
+        for &choice in choices {
+            list.push(choice);
+            go(choices, depth, list, play);
+            list.pop();
+        }
+    }
+    go(choices, depth, &mut Vec::new(), play);
+}
+
+const STEP_0: u8 = 0;
+const STEP_1: u8 = 1 + 16 + 1;
+const LOOK_0: u8 = 2;
+const DIE_0: u8 = 4;
+const CANCEL_0: u8 = 7;
+const TICK: u8 = 6;
+
+#[test]
+fn choices_mean_what_their_names_say() {
+    assert_eq!(
+        [STEP_0, STEP_1 % 9, LOOK_0, DIE_0, CANCEL_0, TICK],
+        [0, 0, 2, 4, 7, 6]
+    );
+    assert_eq!((STEP_1 / 16) % 2, 1);
+}
+
+#[test]
+fn every_order_of_steps_looks_deaths_and_cancels_ends_each_item_once() {
+    let choices = [STEP_0, STEP_1, LOOK_0, DIE_0, CANCEL_0, TICK];
+    every_order(&choices, 6, &mut |list| {
+        let mut play = Play::new(2, None);
+        play.submit(2, None);
+        play.submit(1, None);
+        play.launch();
+        play.launch();
+        for &choice in list {
+            play.happen(choice);
+        }
+        play.finish();
+    });
+}
+
+#[test]
+fn every_order_with_time_limits_and_one_item_per_worker_ends_each_item_once() {
+    let choices = [STEP_0, LOOK_0, DIE_0, CANCEL_0, TICK];
+    every_order(&choices, 6, &mut |list| {
+        let mut play = Play::new(1, Some(1));
+        play.submit(3, Some(200 * MICRO));
+        play.launch();
+        for &choice in list {
+            play.happen(choice);
+            play.launch();
+        }
+        play.finish();
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_order_of_many_events_ends_each_item_once(
+        jobs in proptest::collection::vec((1_u32..6, any::<bool>()), 1..12),
+        choices in proptest::collection::vec(any::<u8>(), 0..300),
+        max_tasks in proptest::option::of(1_u64..5),
+    ) {
+        let mut play = Play::new(3, max_tasks);
+        let mut jobs = jobs.into_iter();
+        for (nth, choice) in choices.into_iter().enumerate() {
+            if nth % 3 == 0
+                && let Some((len, timed)) = jobs.next() {
+                    play.submit(len, timed.then_some(250 * MICRO));
+                }
+            play.happen(choice);
+        }
+        for (len, _) in jobs {
+            play.submit(len, None);
+        }
+        play.finish();
+    }
+
+    #[test]
+    fn any_moment_to_abort_ends_each_item_once(
+        lens in proptest::collection::vec(1_u32..6, 1..8),
+        choices in proptest::collection::vec(any::<u8>(), 0..100),
+    ) {
+        let mut play = Play::new(2, None);
+        for len in lens {
+            play.submit(len, None);
+        }
+        for choice in choices {
+            play.happen(choice);
+        }
+        play.driver.shutdown(Shutdown::Abort, &mut play.world);
+        play.finish();
+    }
+}
+
+#[test]
+fn three_failed_starts_in_a_row_end_everything_with_the_reason() {
+    let mut play = Play::new(1, None);
+    play.submit(2, None);
+    for _ in 0..3 {
+        let slot = play.world.wanted.pop().expect("a start is wanted");
+        let failure = StartFailure::Error("no more processes".to_owned());
+        play.driver
+            .start_failed(slot, &failure, play.now, &mut play.world);
+        play.tick(1_000 * MILLI);
+    }
+    play.hear();
+    assert!(matches!(play.driver.phase(), Phase::Broken(why) if why.contains("no more processes")));
+    assert_eq!(
+        play.told[&0].values().copied().collect::<Vec<_>>(),
+        ["undeliverable"; 2]
+    );
+}
+
+#[test]
+fn an_item_that_waits_behind_a_long_one_moves_to_an_idle_worker() {
+    let mut play = Play::new(2, None);
+    play.submit(1, None);
+    play.launch();
+    play.world.step(0);
+    play.submit(1, None);
+    play.launch();
+    play.tick(300 * MICRO);
+    play.world.step(1);
+    assert!(play.world.started.contains(&(1, 0)), "{:?}", play.driver);
+    play.finish();
+}
+
+#[test]
+fn a_silent_pool_has_nothing_to_wait_for() {
+    let mut play = Play::new(2, None);
+    play.submit(1, None);
+    play.launch();
+    play.driver.ready(0);
+    play.world.step(0);
+    for _ in 0..5 {
+        play.tick(2 * MILLI);
+        play.look(0);
+    }
+    assert_eq!(play.driver.next_tick(), None, "one long item");
+    play.world.step(0);
+    play.look(0);
+    play.hear();
+    assert_eq!(play.driver.next_tick(), None, "idle");
+    play.finish();
+}

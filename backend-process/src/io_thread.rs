@@ -1,0 +1,452 @@
+//! The I/O thread: waits for everything at once, tells the driver, and tells the jobs.
+//!
+//! One thread for all workers of a pool. It never runs user code, never blocks on a
+//! worker, and sleeps without a time limit when nothing is due.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
+use rustix::time::Timespec;
+use taskfarm_core::remote::Reply;
+use taskfarm_core::{ProcessEnd, WorkerLost};
+
+use crate::builder::StartMethod;
+use crate::driver::{Key, Nanos, News, Note, StartFailure, State};
+use crate::lane::Lane;
+use crate::lanes::Running;
+use crate::page;
+use crate::pool::{Inner, Shared};
+use crate::record::Batch;
+use crate::start::{Event, Starter};
+use crate::sys;
+
+/// What an event of epoll is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Wake,
+    Zygote,
+    /// The bell of the lane with this id.
+    Bell(u64),
+    /// The end of the process of the lane with this id.
+    End(u64),
+}
+
+impl Token {
+    fn to_number(self) -> u64 {
+        match self {
+            Self::Wake => 0,
+            Self::Zygote => 1,
+            Self::Bell(lane) => lane << 2 | 2,
+            Self::End(lane) => lane << 2 | 3,
+        }
+    }
+
+    fn from_number(number: u64) -> Self {
+        match (number & 3, number >> 2) {
+            (0, _) => Self::Wake,
+            (1, _) => Self::Zygote,
+            (2, lane) => Self::Bell(lane),
+            (_, lane) => Self::End(lane),
+        }
+    }
+}
+
+/// Starts the thread.
+pub(crate) fn spawn(
+    shared: Arc<Shared>,
+    starter: Starter,
+    start_timeout: Duration,
+) -> io::Result<JoinHandle<()>> {
+    let mut thread = IoThread::new(shared, starter, start_timeout)?;
+    std::thread::Builder::new()
+        .name("taskfarm-io".to_owned())
+        .spawn(move || {
+            sys::block_all_signals();
+            thread.run();
+        })
+}
+
+/// See the [module](self).
+pub(crate) struct IoThread {
+    shared: Arc<Shared>,
+    epoll: OwnedFd,
+    starter: Starter,
+    start_timeout: Nanos,
+    next_lane: u64,
+    zygote_watched: bool,
+    oom_kills: u64,
+    /// Replies of jobs that have been told something, but not all.
+    held: HashMap<Key, Reply>,
+    /// Memory for what arrives.
+    batches: Vec<Batch>,
+}
+
+impl IoThread {
+    fn new(shared: Arc<Shared>, starter: Starter, start_timeout: Duration) -> io::Result<Self> {
+        let thread = Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            starter,
+            start_timeout: u64::try_from(start_timeout.as_nanos()).unwrap_or(u64::MAX),
+            next_lane: 1,
+            zygote_watched: false,
+            oom_kills: sys::count_oom_kills(),
+            held: HashMap::new(),
+            batches: Vec::new(),
+            shared,
+        };
+        thread.watch(thread.shared.wake.as_fd(), Token::Wake)?;
+        Ok(thread)
+    }
+
+    fn watch(&self, descriptor: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(token.to_number());
+        Ok(epoll::add(
+            &self.epoll,
+            descriptor,
+            data,
+            epoll::EventFlags::IN,
+        )?)
+    }
+
+    fn run(&mut self) {
+        let shared = self.shared.clone();
+        let mut tokens: Vec<Token> = Vec::new();
+        let mut notes = Vec::new();
+        loop {
+            let events = self.read_events(&tokens);
+            let mut inner = shared.inner.lock();
+            for event in events {
+                self.handle(event, &mut inner);
+            }
+            self.quiet_bells(&tokens, &mut inner);
+            self.look_at_all(&mut inner);
+            let Inner { driver, lanes } = &mut *inner;
+            driver.tick(sys::monotonic_nanos(), lanes);
+            let to_start = std::mem::take(&mut lanes.to_start);
+            let finished = driver.is_finished();
+            driver.take_wants_io();
+            driver.take_notes(&mut notes);
+            let next = driver
+                .next_tick()
+                .into_iter()
+                .chain(lanes.next_hello())
+                .min();
+            drop(inner);
+            let busy = !notes.is_empty() || !to_start.is_empty();
+            self.tell(&mut notes);
+            for slot in to_start {
+                self.start(slot);
+            }
+            if finished {
+                break;
+            }
+            let timeout = if busy { Some(0) } else { next };
+            tokens = self.wait(timeout);
+        }
+        self.starter.close();
+    }
+
+    // ---- Waiting ----------------------------------------------------------------------
+
+    /// Waits until something happens, or the time comes.
+    fn wait(&self, until: Option<Nanos>) -> Vec<Token> {
+        let left = until.map(|until| until.saturating_sub(sys::monotonic_nanos()));
+        let timeout = left.map(|nanos| Timespec {
+            tv_sec: i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX),
+            tv_nsec: (nanos % 1_000_000_000) as _,
+        });
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(64);
+        let waited = epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref());
+        if waited.is_err() {
+            events.clear();
+        }
+        let tokens = events
+            .iter()
+            .map(|event| Token::from_number(event.data.u64()));
+        tokens.collect()
+    }
+
+    /// What the zygote and the ends of executed workers say.
+    fn read_events(&mut self, tokens: &[Token]) -> Vec<Event> {
+        let mut events = Vec::new();
+        for token in tokens {
+            match token {
+                Token::Wake => {
+                    let mut count = [0; 8];
+                    let _ = rustix::io::read(&self.shared.wake, &mut count);
+                }
+                Token::Zygote => self.starter.read(&mut events),
+                Token::Bell(_) => {}
+                Token::End(lane) => {
+                    let inner = self.shared.inner.lock();
+                    let slot = inner.lanes.find(|running| running.id == *lane);
+                    let pid = slot.and_then(|slot| inner.lanes.pid(slot));
+                    drop(inner);
+                    events.extend(pid.and_then(|pid| self.starter.reap(pid)));
+                }
+            }
+        }
+        events
+    }
+
+    // ---- Workers ----------------------------------------------------------------------
+
+    /// Starts a process for the slot.
+    fn start(&mut self, slot: usize) {
+        let id = self.next_lane;
+        self.next_lane += 1;
+        let opened = Lane::open().and_then(|(lane, end)| {
+            self.watch(lane.bell(), Token::Bell(id))?;
+            Ok((lane, end))
+        });
+        let event = match opened {
+            Ok((lane, end)) => {
+                let now = sys::monotonic_nanos();
+                let mut inner = self.shared.inner.lock();
+                let running = Running {
+                    lane,
+                    id,
+                    pid: None,
+                    pidfd: None,
+                    hello_by: Some(now.saturating_add(self.start_timeout)),
+                    kill: false,
+                };
+                let Inner { driver, lanes } = &mut *inner;
+                lanes.put(slot, running);
+                driver.launched(slot, now, lanes);
+                drop(inner);
+                self.starter.start(id, &end)
+            }
+            Err(error) => {
+                let failure = StartFailure::Error(error.to_string());
+                let mut inner = self.shared.inner.lock();
+                let Inner { driver, lanes } = &mut *inner;
+                driver.start_failed(slot, &failure, sys::monotonic_nanos(), lanes);
+                None
+            }
+        };
+        self.watch_zygote();
+        if let Some(event) = event {
+            let shared = self.shared.clone();
+            self.handle(event, &mut shared.inner.lock());
+        }
+    }
+
+    fn watch_zygote(&mut self) {
+        if let (Some(socket), false) = (self.starter.socket(), self.zygote_watched) {
+            self.zygote_watched = self.watch(socket, Token::Zygote).is_ok();
+        }
+    }
+
+    fn handle(&mut self, event: Event, inner: &mut Inner) {
+        match event {
+            Event::Forked { lane, pid, pidfd } => {
+                let Some(slot) = inner.lanes.find(|running| running.id == lane) else {
+                    return;
+                };
+                let executed = self.starter.method() == StartMethod::Exec;
+                if let (true, Some(pidfd)) = (executed, &pidfd) {
+                    let _ = self.watch(pidfd.as_fd(), Token::End(lane));
+                }
+                if let Some(running) = inner.lanes.get_mut(slot) {
+                    running.pid = Some(pid);
+                    running.pidfd = pidfd;
+                    if running.kill {
+                        running.kill();
+                    }
+                }
+            }
+            Event::NotForked { lane, why } => {
+                if let Some(slot) = inner.lanes.find(|running| running.id == lane) {
+                    let Inner { driver, lanes } = inner;
+                    lanes.take(slot);
+                    let failure = StartFailure::Error(why);
+                    driver.start_failed(slot, &failure, sys::monotonic_nanos(), lanes);
+                }
+            }
+            Event::Ended { pid, ended, peak } => {
+                if let Some(slot) = inner.lanes.find(|running| running.pid == Some(pid)) {
+                    self.bury(slot, pid, ended, peak, inner);
+                }
+            }
+            Event::ZygoteLost { why, agreed } => self.lose_zygote(&why, agreed, inner),
+        }
+    }
+
+    /// A worker has ended: takes what it has left.
+    fn bury(&mut self, slot: usize, pid: u32, ended: ProcessEnd, peak: u64, inner: &mut Inner) {
+        self.receive(slot, inner);
+        let Inner { driver, lanes } = inner;
+        let Some(running) = lanes.take(slot) else {
+            return;
+        };
+        let page = running.lane.page();
+        let phase = page.phase().load(Ordering::Acquire);
+        let lost = WorkerLost::new(pid, self.judge(ended, peak, phase, running.kill));
+        let now = sys::monotonic_nanos();
+        let state = driver.workers()[slot].state;
+        if phase == page::STARTING && matches!(state, State::Starting | State::Wanted) {
+            driver.start_failed(slot, &StartFailure::Died(lost), now, lanes);
+        } else {
+            driver.died(slot, lost, page.last_item(), now, lanes);
+        }
+    }
+
+    /// How a worker really ended, as far as anybody can tell.
+    fn judge(&mut self, ended: ProcessEnd, peak: u64, phase: u32, ours: bool) -> ProcessEnd {
+        if phase == page::CONFUSED {
+            return ProcessEnd::Protocol;
+        }
+        match ended {
+            ProcessEnd::Signaled(libc::SIGKILL) if !ours => {
+                let oom_kills = sys::count_oom_kills();
+                let killed_for_memory = oom_kills > self.oom_kills;
+                self.oom_kills = oom_kills;
+                if killed_for_memory {
+                    return ProcessEnd::OutOfMemory;
+                }
+                ended
+            }
+            ProcessEnd::Signaled(libc::SIGABRT) if self.starter.is_over_limit(peak) => {
+                ProcessEnd::MemoryLimit
+            }
+            _ => ended,
+        }
+    }
+
+    /// Without the zygote, its workers die; this waits for them.
+    fn lose_zygote(&mut self, why: &str, agreed: bool, inner: &mut Inner) {
+        self.zygote_watched = false;
+        for slot in inner.lanes.occupied() {
+            let Some(running) = inner.lanes.get_mut(slot) else {
+                continue;
+            };
+            running.kill();
+            match (running.pid, &running.pidfd) {
+                (Some(pid), pidfd) => {
+                    if let Some(pidfd) = pidfd {
+                        let limit = Some(Duration::from_secs(1));
+                        let _ = sys::wait_readable(&[pidfd.as_fd()], limit);
+                    }
+                    let ended = ProcessEnd::Signaled(libc::SIGKILL);
+                    self.bury(slot, pid, ended, 0, inner);
+                }
+                (None, _) => {
+                    let Inner { driver, lanes } = inner;
+                    lanes.take(slot);
+                    let failure = StartFailure::Error(why.to_owned());
+                    driver.start_failed(slot, &failure, sys::monotonic_nanos(), lanes);
+                }
+            }
+        }
+        if !agreed {
+            log::warn!("taskfarm-process: {why}");
+        }
+    }
+
+    // ---- Outcomes ---------------------------------------------------------------------
+
+    fn quiet_bells(&mut self, tokens: &[Token], inner: &mut Inner) {
+        for token in tokens {
+            let Token::Bell(lane) = token else {
+                continue;
+            };
+            if let Some(slot) = inner.lanes.find(|running| running.id == *lane)
+                && let Some(running) = inner.lanes.get_mut(slot)
+            {
+                running.lane.quiet();
+            }
+        }
+    }
+
+    /// Takes whatever workers have written, whether they have rung or not.
+    fn look_at_all(&mut self, inner: &mut Inner) {
+        let now = sys::monotonic_nanos();
+        for slot in inner.lanes.occupied() {
+            self.greet(slot, now, inner);
+            let news = self.receive(slot, inner);
+            let Inner { driver, lanes } = inner;
+            driver.looked(slot, news, now, lanes);
+        }
+    }
+
+    /// Notices a worker's hello, or that it is late.
+    fn greet(&mut self, slot: usize, now: Nanos, inner: &mut Inner) {
+        let Inner { driver, lanes } = inner;
+        let Some(running) = lanes.get_mut(slot) else {
+            return;
+        };
+        let Some(hello_by) = running.hello_by else {
+            return;
+        };
+        if running.lane.page().phase().load(Ordering::Acquire) != page::STARTING {
+            running.hello_by = None;
+            driver.ready(slot);
+        } else if hello_by <= now {
+            running.hello_by = None;
+            let after = Duration::from_nanos(self.start_timeout);
+            self.starter.give_up();
+            driver.break_down(
+                format!(
+                    "the worker process did not answer within {after:?}; if the feature `entry` \
+                     of taskfarm-process is off, `main` must begin with \
+                     `taskfarm_process::init()`"
+                ),
+                lanes,
+            );
+        }
+    }
+
+    /// Whether there was something to take.
+    fn receive(&mut self, slot: usize, inner: &mut Inner) -> bool {
+        let Inner { driver, lanes } = inner;
+        let Some(running) = lanes.get_mut(slot) else {
+            return false;
+        };
+        if !running.lane.has_news() {
+            return false;
+        }
+        let received = running.lane.receive(&mut self.batches);
+        driver.received(slot, &mut self.batches, sys::monotonic_nanos(), lanes);
+        self.batches.clear();
+        if received.is_err() {
+            driver.protocol_broken(slot, lanes);
+        }
+        true
+    }
+
+    /// Tells jobs how their items ended, while no lock is held.
+    fn tell(&mut self, notes: &mut Vec<Note<Reply>>) {
+        for note in notes.drain(..) {
+            let reply = note.reply.or_else(|| self.held.remove(&note.key));
+            let Some(mut reply) = reply else {
+                continue;
+            };
+            match note.news {
+                News::Delivered { first, outcomes } => {
+                    // The driver has checked that they fit; core checks once more.
+                    if reply.deliver(first as usize, outcomes).is_err() {
+                        log::error!("taskfarm-process: outcomes that do not fit their job");
+                    }
+                }
+                News::Lost { position, loss } => reply.lose(position as usize, loss),
+            }
+            match note.last {
+                Some(items) => {
+                    drop(reply);
+                    self.shared.recycle(items);
+                }
+                None => {
+                    self.held.insert(note.key, reply);
+                }
+            }
+        }
+    }
+}

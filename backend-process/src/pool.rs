@@ -1,0 +1,384 @@
+//! [`ProcessPool`]: the executor, and what its callers share with its I/O thread.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, eventfd};
+use taskfarm_core::remote::{Bundle, Loss, RemoteJob, Reply};
+use taskfarm_core::{
+    BuildError, CancelOutcome, Capabilities, Executor, ExecutorId, Job, SameBinary, Shutdown,
+    TimeLimits,
+};
+
+use crate::builder::Builder;
+use crate::driver::{Driver, Key, NewJob, Phase, Settings, State};
+use crate::image;
+use crate::info::{RunningItem, WorkerInfo, WorkerState};
+use crate::io_thread;
+use crate::lanes::Lanes;
+use crate::start::Starter;
+use crate::stats::Stats;
+use crate::sys;
+
+/// Worker processes that may crash.
+///
+/// See the [crate documentation](crate) for what it promises. Workers start when there is
+/// something to do. Dropping the pool waits until everything that was accepted has ended,
+/// lets the workers leave, and reaps them.
+///
+/// # Examples
+///
+/// ```
+/// use taskfarm_core::SameBinaryExt;
+/// use taskfarm_process::ProcessPool;
+///
+/// let pool = ProcessPool::new(2)?;
+/// let squares: Vec<u64> = pool.map(1..=4_u64, |n| n * n).collect()?;
+/// assert_eq!(squares, [1, 4, 9, 16]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ProcessPool {
+    shared: Arc<Shared>,
+    id: ExecutorId,
+    num_workers: NonZeroUsize,
+    /// The process that opened the pool: a copy of it does not own the workers.
+    owner: u32,
+    io: Mutex<Io>,
+}
+
+/// The I/O thread starts with the first job.
+#[derive(Debug)]
+enum Io {
+    Waiting(Starter, Duration),
+    Running(JoinHandle<()>),
+    Over,
+}
+
+/// What callers and the I/O thread share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) inner: Mutex<Inner>,
+    /// Wakes the I/O thread.
+    pub(crate) wake: OwnedFd,
+    closed: AtomicBool,
+    started: AtomicBool,
+    buffers: Mutex<Vec<Bundle>>,
+}
+
+/// The driver, and what it drives.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) driver: Driver<Reply>,
+    pub(crate) lanes: Lanes,
+}
+
+impl ProcessPool {
+    /// A pool of `num_workers` processes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    pub fn new(num_workers: usize) -> Result<Self, BuildError> {
+        Self::builder().num_workers(num_workers).build()
+    }
+
+    /// A pool with options.
+    pub fn builder() -> Builder {
+        #[cfg(feature = "entry")]
+        std::hint::black_box(&crate::entry::constructor::CONSTRUCTOR);
+        Builder::new()
+    }
+
+    pub(crate) fn open(options: Builder, num_workers: NonZeroUsize) -> Result<Self, BuildError> {
+        let failed = |error: std::io::Error| {
+            BuildError::new(format!("the pool's process cannot be forked: {error}"))
+        };
+        let wake = eventfd(0, EventfdFlags::CLOEXEC.union(EventfdFlags::NONBLOCK));
+        let wake = wake.map_err(|error| BuildError::new(format!("eventfd failed: {error}")))?;
+        let starter = Starter::new(options.start, options.memory_limit, options.output);
+        let starter = starter.map_err(failed)?;
+        let driver = Driver::new(Settings {
+            num_workers: num_workers.get(),
+            max_tasks: options.max_tasks,
+            exit_timeout: options.exit_timeout,
+        });
+        let lanes = Lanes::new(num_workers.get());
+        Ok(Self {
+            shared: Arc::new(Shared {
+                inner: Mutex::new(Inner { driver, lanes }),
+                wake,
+                closed: AtomicBool::new(false),
+                started: AtomicBool::new(false),
+                buffers: Mutex::new(Vec::new()),
+            }),
+            id: ExecutorId::new("process-pool"),
+            num_workers,
+            owner: std::process::id(),
+            io: Mutex::new(Io::Waiting(starter, options.start_timeout)),
+        })
+    }
+
+    /// What each living worker is doing. Usable at any time, while a map runs, too.
+    ///
+    /// ```
+    /// use taskfarm_core::SameBinaryExt;
+    /// use taskfarm_process::ProcessPool;
+    ///
+    /// let pool = ProcessPool::new(1)?;
+    /// pool.submit(1, |n: i32| n + 1).join()?;
+    /// assert_eq!(pool.workers()[0].items_done, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn workers(&self) -> Vec<WorkerInfo> {
+        let inner = self.shared.inner.lock();
+        let slots = 0..self.num_workers.get();
+        slots.filter_map(|slot| inner.describe(slot)).collect()
+    }
+
+    /// What the pool has seen so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.inner.lock().driver.stats()
+    }
+
+    /// Starts the I/O thread with the first job.
+    fn start_io(&self) -> std::io::Result<()> {
+        let mut io = self.io.lock();
+        if let Io::Waiting(..) = *io
+            && let Io::Waiting(starter, timeout) = std::mem::replace(&mut *io, Io::Over)
+        {
+            *io = Io::Running(io_thread::spawn(self.shared.clone(), starter, timeout)?);
+            self.shared.started.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+impl Executor for ProcessPool {
+    type Reach = SameBinary;
+
+    fn id(&self) -> &ExecutorId {
+        &self.id
+    }
+
+    fn spawn(&self, job: Job) -> Result<(), Job> {
+        if self.shared.closed.load(Ordering::Acquire) {
+            return Err(job);
+        }
+        if !self.shared.started.load(Ordering::Acquire) && self.start_io().is_err() {
+            return Err(job);
+        }
+        let buffer = self.shared.buffers.lock().pop().unwrap_or_default();
+        let job = job.into_remote(buffer)?;
+        self.shared.submit(job);
+        Ok(())
+    }
+
+    fn parallelism(&self) -> NonZeroUsize {
+        self.num_workers
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::in_process()
+            .with_time_limits(TimeLimits::Kill)
+            .with_crash_isolation(true)
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        self.shared.closed.store(true, Ordering::Release);
+        if how == Shutdown::Abort {
+            self.id.abort();
+        }
+        self.shared.shutdown(how);
+    }
+}
+
+impl Drop for ProcessPool {
+    fn drop(&mut self) {
+        if std::process::id() != self.owner {
+            // In a copy of the process that was made by somebody's `fork`.
+            return;
+        }
+        self.shutdown(Shutdown::Drain);
+        match std::mem::replace(self.io.get_mut(), Io::Over) {
+            Io::Waiting(mut starter, _) => starter.close(),
+            // The last owner may be a job's end, on the I/O thread itself.
+            Io::Running(thread) if thread.thread().id() != std::thread::current().id() => {
+                let _ = thread.join();
+            }
+            Io::Running(_) | Io::Over => {}
+        }
+    }
+}
+
+impl fmt::Debug for ProcessPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessPool")
+            .field("num_workers", &self.num_workers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a cancellation finds its job: 0 before the job has a key, [`CANCELLED`] if it never
+/// gets one.
+#[derive(Debug)]
+struct Ticket {
+    key: AtomicU64,
+    shared: Weak<Shared>,
+}
+
+const CANCELLED: u64 = u64::MAX;
+
+impl Ticket {
+    fn cancel(&self) -> CancelOutcome {
+        let none = (Ordering::AcqRel, Ordering::Acquire);
+        match self.key.compare_exchange(0, CANCELLED, none.0, none.1) {
+            Ok(_) => CancelOutcome::NotStarted,
+            Err(key) => match self.shared.upgrade() {
+                Some(shared) => shared.cancel(Key::from_number(key)),
+                None => CancelOutcome::TooLate,
+            },
+        }
+    }
+}
+
+impl Shared {
+    fn submit(self: &Arc<Self>, job: RemoteJob) {
+        let RemoteJob {
+            function,
+            setup,
+            timeout,
+            items,
+            reply,
+        } = job;
+        if items.is_empty() {
+            return;
+        }
+        let function = match image::offsets(&function) {
+            Ok(offsets) => offsets,
+            Err(why) => return lose_all(reply, &Loss::Undeliverable(why.to_owned())),
+        };
+        let ticket = Arc::new(Ticket {
+            key: AtomicU64::new(0),
+            shared: Arc::downgrade(self),
+        });
+        let cancel = ticket.clone();
+        reply.on_cancel(move || cancel.cancel());
+        let timeout = timeout.map(|timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+        let job = NewJob {
+            function,
+            setup,
+            timeout,
+            items,
+            reply,
+        };
+        let mut inner = self.inner.lock();
+        let refusal = match inner.driver.phase() {
+            Phase::Open => None,
+            Phase::Closing => Some(Loss::Cancelled),
+            Phase::Broken(why) => Some(Loss::Undeliverable(why.clone())),
+        };
+        if let Some(loss) = refusal {
+            drop(inner);
+            return lose_all(job.reply, &loss);
+        }
+        let Inner { driver, lanes } = &mut *inner;
+        let key = driver.submit(job, sys::monotonic_nanos(), lanes);
+        let number = key.to_number();
+        let before = ticket
+            .key
+            .compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire);
+        if before.is_err() {
+            // Cancelled while it was on its way here. It may have started meanwhile, but
+            // nobody has been told otherwise than the truth: the killed item has no effect
+            // that its caller could have waited for.
+            driver.cancel(key, lanes);
+        }
+        self.unlock(inner);
+    }
+
+    fn cancel(&self, key: Key) -> CancelOutcome {
+        let mut inner = self.inner.lock();
+        let Inner { driver, lanes } = &mut *inner;
+        let outcome = driver.cancel(key, lanes);
+        self.unlock(inner);
+        outcome
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        let mut inner = self.inner.lock();
+        let Inner { driver, lanes } = &mut *inner;
+        driver.shutdown(how, lanes);
+        self.unlock(inner);
+    }
+
+    /// Unlocks, and wakes the I/O thread if there is something for it to do.
+    fn unlock(&self, mut inner: parking_lot::MutexGuard<'_, Inner>) {
+        let wake = inner.driver.take_wants_io();
+        drop(inner);
+        if wake {
+            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// Keeps the memory of a bundle for a later job.
+    pub(crate) fn recycle(&self, mut bundle: Bundle) {
+        const MAX_BUFFERS: usize = 64;
+        const MAX_BYTES: usize = 4 << 20;
+        if bundle.bytes.capacity() <= MAX_BYTES {
+            let mut buffers = self.buffers.lock();
+            if buffers.len() < MAX_BUFFERS {
+                bundle.clear();
+                buffers.push(bundle);
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn describe(&self, slot: usize) -> Option<WorkerInfo> {
+        let worker = &self.driver.workers()[slot];
+        let pid = self.lanes.pid(slot)?;
+        let state = match worker.state {
+            State::Vacant => return None,
+            State::Wanted | State::Starting => WorkerState::Starting,
+            State::Ready if worker.flights.is_empty() => WorkerState::Idle,
+            State::Ready => WorkerState::Busy,
+            State::Leaving { .. } => WorkerState::Leaving,
+            State::Doomed(_) => WorkerState::Dying,
+        };
+        let item = self
+            .lanes
+            .last_item_of(slot)
+            .and_then(|(current, started)| {
+                let flights = &mut worker.flights.iter();
+                let flight = flights.find(|flight| flight.was_begun(Some(current)))?;
+                let ago = sys::monotonic_nanos().saturating_sub(started);
+                Some(RunningItem {
+                    job: flight.key.to_number(),
+                    position: current.position as usize,
+                    since: Instant::now() - Duration::from_nanos(ago),
+                })
+            });
+        Some(WorkerInfo {
+            pid,
+            state,
+            item,
+            items_done: worker.items_done,
+            bytes_in_flight: self.driver.bytes_in_flight(slot),
+        })
+    }
+}
+
+fn lose_all(mut reply: Reply, loss: &Loss) {
+    let missing: Vec<usize> = reply.missing().collect();
+    for position in missing {
+        reply.lose(position, loss.clone());
+    }
+}

@@ -1,0 +1,289 @@
+//! [`Starter`]: brings worker processes into being and hears of their ends.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
+use taskfarm_core::ProcessEnd;
+
+use crate::builder::{StartMethod, WorkerOutput};
+use crate::control::{Control, Hello};
+use crate::lane::WorkerEnd;
+use crate::sys::{self, Fork};
+use crate::worker::WorkerSettings;
+use crate::{entry, image, zygote};
+
+/// How long a zygote that was told to leave may take.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What has become of workers.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The worker of this lane has this process.
+    Forked {
+        lane: u64,
+        pid: u32,
+        pidfd: Option<OwnedFd>,
+    },
+    /// There is no worker for this lane, for this reason.
+    NotForked { lane: u64, why: String },
+    /// A worker has ended.
+    Ended {
+        pid: u32,
+        ended: ProcessEnd,
+        peak: u64,
+    },
+    /// The process that forks workers is gone, for this reason; they are going, too.
+    ZygoteLost { why: String, agreed: bool },
+}
+
+/// Brings worker processes into being.
+#[derive(Debug)]
+pub(crate) struct Starter {
+    method: StartMethod,
+    settings: WorkerSettings,
+    zygote: Option<Zygote>,
+    /// Sockets of executed workers, by pid: what a worker that disagrees says.
+    executed: HashMap<u32, OwnedFd>,
+}
+
+#[derive(Debug)]
+struct Zygote {
+    socket: OwnedFd,
+    pid: u32,
+    agreed: bool,
+}
+
+impl Starter {
+    /// With [`StartMethod::Fork`], forks this process, which must have one thread, now.
+    pub(crate) fn new(
+        method: StartMethod,
+        memory_limit: Option<u64>,
+        output: WorkerOutput,
+    ) -> io::Result<Self> {
+        let mut starter = Self {
+            method,
+            settings: WorkerSettings {
+                memory_limit,
+                silent: output == WorkerOutput::Null,
+            },
+            zygote: None,
+            executed: HashMap::new(),
+        };
+        if method == StartMethod::Fork {
+            starter.zygote = Some(starter.fork_zygote()?);
+        }
+        Ok(starter)
+    }
+
+    pub(crate) fn method(&self) -> StartMethod {
+        self.method
+    }
+
+    /// Whether a worker that has used this much at most has come near its limit.
+    pub(crate) fn is_over_limit(&self, peak: u64) -> bool {
+        let limit = self.settings.memory_limit;
+        limit.is_some_and(|limit| peak >= limit / 4 * 3)
+    }
+
+    /// Kills the zygote, which does not answer.
+    pub(crate) fn give_up(&mut self) {
+        if let Some(zygote) = &self.zygote {
+            sys::kill_group(zygote.pid);
+        }
+    }
+
+    /// The socket to wait on, if there is one.
+    pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.zygote.as_ref().map(|zygote| zygote.socket.as_fd())
+    }
+
+    /// Asks for a worker; an event follows, or came back here.
+    pub(crate) fn start(&mut self, lane: u64, end: &WorkerEnd) -> Option<Event> {
+        let started = match self.method {
+            StartMethod::Exec => self.execute_worker(lane, end).map(Some),
+            StartMethod::Zygote | StartMethod::Fork => self.ask_zygote(lane, end).map(|()| None),
+        };
+        started.unwrap_or_else(|error| {
+            let why = error.to_string();
+            Some(Event::NotForked { lane, why })
+        })
+    }
+
+    fn ask_zygote(&mut self, lane: u64, end: &WorkerEnd) -> io::Result<()> {
+        if self.zygote.is_none() {
+            if self.method == StartMethod::Fork {
+                return Err(io::Error::other("the process forked at the start is gone"));
+            }
+            self.zygote = Some(self.execute_zygote()?);
+        }
+        match &self.zygote {
+            Some(zygote) => Control::Fork { lane }.send(zygote.socket.as_fd(), &end.descriptors()),
+            None => Ok(()),
+        }
+    }
+
+    fn execute_zygote(&self) -> io::Result<Zygote> {
+        let (socket, child) = sys::packet_pair()?;
+        let hello = Control::Hello(self.hello(false));
+        // Before the child exists, so that it never waits.
+        hello.send(socket.as_fd(), &[])?;
+        let pid = execute(child)?;
+        let agreed = false;
+        Ok(Zygote {
+            socket,
+            pid,
+            agreed,
+        })
+    }
+
+    fn execute_worker(&mut self, lane: u64, end: &WorkerEnd) -> io::Result<Event> {
+        let (socket, child) = sys::packet_pair()?;
+        let hello = Control::Hello(self.hello(true));
+        hello.send(socket.as_fd(), &end.descriptors())?;
+        let pid = execute(child)?;
+        self.executed.insert(pid, socket);
+        // A child that nobody has reaped, so the pid is its own.
+        let pidfd = sys::to_pid(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        Ok(Event::Forked { lane, pid, pidfd })
+    }
+
+    fn fork_zygote(&self) -> io::Result<Zygote> {
+        let (socket, child) = sys::packet_pair()?;
+        let pool = own_pid();
+        // What is waiting to be printed would be printed by both.
+        let _ = io::Write::flush(&mut io::stdout());
+        match sys::fork()? {
+            Fork::Parent(pid) => Ok(Zygote {
+                socket,
+                pid,
+                agreed: false,
+            }),
+            Fork::Child => {
+                entry::set_depth(entry::depth() + 1);
+                sys::ignore_broken_pipes();
+                zygote::run(child, pool, self.settings)
+            }
+        }
+    }
+
+    fn hello(&self, is_worker: bool) -> Hello {
+        Hello {
+            identity: image::identity(),
+            pool: own_pid(),
+            depth: entry::depth() + 1,
+            is_worker,
+            silent: self.settings.silent,
+            memory_limit: self.settings.memory_limit.unwrap_or(0),
+        }
+    }
+
+    /// Everything that the zygote has said.
+    pub(crate) fn read(&mut self, events: &mut Vec<Event>) {
+        while let Some(zygote) = &mut self.zygote {
+            let event = match Control::receive(zygote.socket.as_fd(), false) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Ok(Some((Control::Agreed, _))) => {
+                    zygote.agreed = true;
+                    continue;
+                }
+                Ok(Some((Control::Forked { lane, pid }, descriptors))) => Event::Forked {
+                    lane,
+                    pid,
+                    pidfd: descriptors.into_iter().next(),
+                },
+                Ok(Some((Control::NotForked { lane, errno }, _))) => Event::NotForked {
+                    lane,
+                    why: format!("fork failed: {}", io::Error::from_raw_os_error(errno)),
+                },
+                Ok(Some((Control::Ended { pid, ended, peak }, _))) => {
+                    Event::Ended { pid, ended, peak }
+                }
+                Ok(Some((Control::Disagreed, _))) => {
+                    self.lose_zygote("it is another program than this one", events);
+                    return;
+                }
+                Ok(Some(_)) | Err(_) => {
+                    self.lose_zygote("it said nonsense", events);
+                    return;
+                }
+                Ok(None) => {
+                    self.lose_zygote("", events);
+                    return;
+                }
+            };
+            events.push(event);
+        }
+    }
+
+    fn lose_zygote(&mut self, why: &str, events: &mut Vec<Event>) {
+        let Some(zygote) = self.zygote.take() else {
+            return;
+        };
+        let ended = zygote.end();
+        let why = match why {
+            "" => format!("the process that starts workers {ended}"),
+            why => format!("the process that starts workers was started, but {why}"),
+        };
+        let agreed = zygote.agreed;
+        events.push(Event::ZygoteLost { why, agreed });
+    }
+
+    /// Reaps an executed worker, if it has ended.
+    pub(crate) fn reap(&mut self, pid: u32) -> Option<Event> {
+        let (pid, ended, peak) = sys::reap(Some(pid), |_| true)?;
+        self.executed.remove(&pid);
+        Some(Event::Ended { pid, ended, peak })
+    }
+
+    /// Sends the zygote away, when there are no workers any more.
+    pub(crate) fn close(&mut self) {
+        if let Some(zygote) = self.zygote.take() {
+            let _ = Control::Leave.send(zygote.socket.as_fd(), &[]);
+            zygote.end();
+        }
+    }
+}
+
+impl Zygote {
+    /// Waits for its end, and helps if that does not come soon.
+    fn end(&self) -> ProcessEnd {
+        let deadline = Instant::now() + LEAVE_TIMEOUT;
+        let pidfd = sys::to_pid(self.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        if let Some(pidfd) = pidfd {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !matches!(
+                sys::wait_readable(&[pidfd.as_fd()], Some(left)),
+                Ok(sys::Wait::Ready)
+            ) {
+                let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+                let _ = sys::wait_readable(&[pidfd.as_fd()], Some(LEAVE_TIMEOUT));
+            }
+        }
+        sys::reap(Some(self.pid), |_| true).map_or(ProcessEnd::Unknown, |(_, ended, _)| ended)
+    }
+}
+
+/// Executes this very program with `socket` as descriptor 0.
+///
+/// In a group of its own, so that a terminal's Ctrl-C does not reach it. Without anything
+/// that would have `Command` fork instead of spawning: in a big process that costs a
+/// hundred times as much.
+fn execute(socket: OwnedFd) -> io::Result<u32> {
+    let (name, value) = entry::marker();
+    let child = Command::new("/proc/self/exe")
+        .arg0("taskfarm-worker")
+        .env(name, value)
+        .stdin(Stdio::from(socket))
+        .process_group(0)
+        .spawn()?;
+    Ok(child.id())
+}
+
+fn own_pid() -> u32 {
+    Pid::as_raw_pid(getpid()).cast_unsigned()
+}

@@ -1,0 +1,18 @@
+//! [`Stats`]: what a pool has seen so far.
+
+/// What a pool has seen since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Worker processes started, replacements included.
+    pub started: u64,
+    /// Worker processes that ended without being told to: they crashed, or the pool killed
+    /// them for a time limit or a cancellation.
+    pub replaced: u64,
+    /// Items that ended with an outcome: a result, an error or a panic.
+    pub items: u64,
+    /// Items that were lost because their worker ended while they ran.
+    pub lost: u64,
+    /// Items that ran longer than their limit.
+    pub timed_out: u64,
+}

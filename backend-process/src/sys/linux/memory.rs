@@ -1,0 +1,122 @@
+//! [`SharedMemory`]: a block of memory that a pool shares with one of its workers.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+
+/// A block of memory that two processes map, without a name in any file system.
+///
+/// Either side may write at any time, so the bytes are only ever copied in and out, or
+/// reached as atomics; the one exception, [`bytes`](Self::bytes), is `unsafe`.
+#[derive(Debug)]
+pub(crate) struct SharedMemory {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping belongs to no thread, and every access is an atomic or a copy whose
+// place the owners of the two sides agree upon (see `ring`).
+unsafe impl Send for SharedMemory {}
+// SAFETY: as above.
+unsafe impl Sync for SharedMemory {}
+
+impl SharedMemory {
+    /// A file of `len` zero bytes, which take no memory until they are touched.
+    pub(crate) fn create_file(len: usize) -> io::Result<OwnedFd> {
+        let file = memfd_create(c"taskfarm-lane", MemfdFlags::CLOEXEC)?;
+        ftruncate(&file, len as u64)?;
+        Ok(file)
+    }
+
+    /// Maps the first `len` bytes of `file`.
+    pub(crate) fn map(file: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        let flags = MapFlags::SHARED.union(MapFlags::NORESERVE);
+        let access = ProtFlags::READ.union(ProtFlags::WRITE);
+        // SAFETY: a new mapping at an address that the kernel chooses disturbs nothing.
+        let start = unsafe { mmap(std::ptr::null_mut(), len, access, flags, file.as_fd(), 0) }?;
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, len })
+    }
+
+    /// Leaves the block out of processes that are forked from this one: a task that forks
+    /// must not write here twice.
+    pub(crate) fn keep_from_forks(&self) {
+        // SAFETY: the range is this mapping; the advice changes nothing in this process.
+        let _ = unsafe { madvise(self.start.as_ptr().cast(), self.len, Advice::LinuxDontFork) };
+    }
+
+    /// The place at `at`, after a check that `len` bytes from there lie in the block.
+    fn place(&self, at: usize, len: usize) -> *mut u8 {
+        let inside = at.checked_add(len).is_some_and(|end| end <= self.len);
+        assert!(inside, "{len} bytes at {at} leave the shared memory");
+        // SAFETY: just checked to lie within the mapping.
+        unsafe { self.start.as_ptr().add(at) }
+    }
+
+    /// The 32-bit word at `at`.
+    #[inline]
+    pub(crate) fn word32(&self, at: usize) -> &AtomicU32 {
+        assert!(at.is_multiple_of(4));
+        // SAFETY: the place is mapped for as long as `self` lives, aligned, and reached by
+        // everybody as this atomic.
+        unsafe { AtomicU32::from_ptr(self.place(at, 4).cast()) }
+    }
+
+    /// The 64-bit word at `at`.
+    #[inline]
+    pub(crate) fn word64(&self, at: usize) -> &AtomicU64 {
+        assert!(at.is_multiple_of(8));
+        // SAFETY: as in `word32`.
+        unsafe { AtomicU64::from_ptr(self.place(at, 8).cast()) }
+    }
+
+    /// Copies `bytes` to `at`.
+    #[inline]
+    pub(crate) fn write(&self, at: usize, bytes: &[u8]) {
+        let place = self.place(at, bytes.len());
+        // SAFETY: the target is mapped, and private memory cannot overlap it.
+        unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    }
+
+    /// Appends the `len` bytes at `at` to `bytes`. They may be nonsense if the other side
+    /// breaks the protocol, but they are this process's own from here on.
+    #[inline]
+    pub(crate) fn read(&self, at: usize, len: usize, bytes: &mut Vec<u8>) {
+        bytes.reserve(len);
+        let place = self.place(at, len);
+        let end = bytes.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+        // SAFETY: the source is mapped, the target was reserved, and they do not overlap.
+        unsafe { place.copy_to_nonoverlapping(end, len) };
+        // SAFETY: the bytes up to there were just written.
+        unsafe { bytes.set_len(bytes.len() + len) };
+    }
+
+    /// The `len` bytes at `at`, in place.
+    ///
+    /// # Safety
+    ///
+    /// Nobody writes there while the slice is used.
+    pub(crate) unsafe fn bytes(&self, at: usize, len: usize) -> &[u8] {
+        let place = self.place(at, len);
+        // SAFETY: mapped and initialised (a new file is all zeros); the caller vouches for
+        // the silence of the other side.
+        unsafe { std::slice::from_raw_parts(place, len) }
+    }
+}
+
+/// The bytes of the words.
+pub(crate) fn as_bytes(words: &[u32]) -> &[u8] {
+    // SAFETY: a word is four initialised bytes without padding, and bytes need no alignment.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and no reference into it outlives `self`.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}

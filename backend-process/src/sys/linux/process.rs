@@ -1,0 +1,322 @@
+//! Processes: fork, signals, limits, the reaping of children.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getppid, kill_process_group, set_parent_process_death_signal,
+    setpgid, setrlimit,
+};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+use taskfarm_core::ProcessEnd;
+
+/// Descriptors of the protocol lie at or above this number, where tasks that close or
+/// replace the small ones do not meet them.
+const FIRST_PROTOCOL_DESCRIPTOR: RawFd = 500;
+
+/// Which side of a [`fork`] this is.
+pub(crate) enum Fork {
+    Parent(u32),
+    Child,
+}
+
+/// How a wait for readable descriptors ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Ready,
+    TimedOut,
+}
+
+/// The clock of all processes of this machine.
+#[inline]
+pub(crate) fn monotonic_nanos() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Whether this process has one thread.
+pub(crate) fn is_single_threaded() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+}
+
+/// Whether this program runs with more rights than the user who started it.
+pub(crate) fn is_privileged() -> bool {
+    // SAFETY: `getauxval` only reads what the kernel passed at the start.
+    let secure = unsafe { libc::getauxval(libc::AT_SECURE) };
+    secure != 0
+}
+
+/// Takes a variable out of the environment. Only for the time before `main` or its first
+/// lines, when no other thread can read the environment.
+pub(crate) fn take_env(name: &CStr) -> Option<CString> {
+    // SAFETY: no other thread changes the environment, as this function demands.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: `getenv` gave a string that lives until the environment is changed.
+    let value = unsafe { CStr::from_ptr(value) }.to_owned();
+    // SAFETY: as above.
+    unsafe { libc::unsetenv(name.as_ptr()) };
+    Some(value)
+}
+
+/// Copies this process.
+///
+/// Only for a process with one thread: a lock held by any other would stay locked in the
+/// child for ever. The child must end in [`exit_now`].
+pub(crate) fn fork() -> io::Result<Fork> {
+    // SAFETY: with one thread, the child is a full copy in a consistent state.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(pid.cast_unsigned())),
+    }
+}
+
+/// Ends this process now, without what would normally run at its end.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process; nothing runs afterwards.
+    unsafe { libc::_exit(code) }
+}
+
+/// Has writes to a closed pipe fail instead of killing the process, as in `main`.
+pub(crate) fn ignore_broken_pipes() {
+    // SAFETY: `SIG_IGN` is a valid disposition, and no handler is involved.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// Blocks every signal on this thread, so that the program's handlers run on its own.
+pub(crate) fn block_all_signals() {
+    change_signals(libc::SIG_BLOCK, all_signals());
+}
+
+/// Unblocks every signal on this thread.
+fn default_signals() {
+    change_signals(libc::SIG_UNBLOCK, all_signals());
+}
+
+fn all_signals() -> libc::sigset_t {
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: `sigfillset` writes a whole set.
+    unsafe { libc::sigfillset(set.as_mut_ptr()) };
+    // SAFETY: just written.
+    unsafe { set.assume_init() }
+}
+
+fn change_signals(how: i32, set: libc::sigset_t) {
+    // SAFETY: both pointers are valid or null as the call allows.
+    unsafe { libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut()) };
+}
+
+/// A descriptor that is readable when children have ended.
+pub(crate) fn watch_children() -> io::Result<OwnedFd> {
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: `sigemptyset` writes a whole set.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: the set was just written, and the number is a signal's.
+    unsafe { libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD) };
+    // SAFETY: written above.
+    let set = unsafe { set.assume_init() };
+    change_signals(libc::SIG_BLOCK, set);
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: a new descriptor for a valid set.
+    let descriptor = unsafe { libc::signalfd(-1, &raw const set, flags) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: new, and nobody else's.
+    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(descriptor) })
+}
+
+/// Reaps one child that has ended, if there is one: its pid, how it ended, and the most
+/// memory it had at once, in bytes.
+///
+/// If it `leads_group`, what is left of its process group is killed first, while the
+/// group's number cannot have been given to anybody else.
+pub(crate) fn reap(
+    which: Option<u32>,
+    leads_group: impl FnOnce(u32) -> bool,
+) -> Option<(u32, ProcessEnd, u64)> {
+    let pid = ended_child(which)?;
+    if leads_group(pid) {
+        kill_group(pid);
+    }
+    let mut status = 0;
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    let pid_arg = libc::pid_t::try_from(pid).ok()?;
+    // SAFETY: both pointers are to memory of this frame.
+    let reaped =
+        unsafe { libc::wait4(pid_arg, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) };
+    if reaped <= 0 {
+        return None;
+    }
+    // SAFETY: zeroed, and all zeros are valid; the kernel filled it in.
+    let usage = unsafe { usage.assume_init() };
+    let kib = u64::try_from(usage.ru_maxrss).unwrap_or(0);
+    Some((pid, end_of(status), kib * 1024))
+}
+
+/// The pid of a child that has ended and was not reaped.
+fn ended_child(which: Option<u32>) -> Option<u32> {
+    let (kind, id) = which.map_or((libc::P_ALL, 0), |pid| (libc::P_PID, pid));
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the pointer is to memory of this frame.
+    let found = unsafe { libc::waitid(kind, id, info.as_mut_ptr(), options) };
+    // SAFETY: zeroed, and all zeros are valid; the kernel filled it in.
+    let info = unsafe { info.assume_init() };
+    if found != 0 {
+        return None;
+    }
+    // SAFETY: `waitid` fills in this part of the union.
+    let pid = unsafe { info.si_pid() };
+    u32::try_from(pid).ok().filter(|pid| *pid != 0)
+}
+
+fn end_of(status: i32) -> ProcessEnd {
+    if libc::WIFSIGNALED(status) {
+        ProcessEnd::Signaled(libc::WTERMSIG(status))
+    } else if libc::WIFEXITED(status) {
+        ProcessEnd::Exited(libc::WEXITSTATUS(status))
+    } else {
+        ProcessEnd::Unknown
+    }
+}
+
+/// Kills every process of the group that this process leads or led.
+pub(crate) fn kill_group(leader: u32) {
+    if let Some(group) = to_pid(leader) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+pub(crate) fn to_pid(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
+/// Waits until one of the descriptors has something to read (or is closed).
+pub(crate) fn wait_readable(
+    descriptors: &[BorrowedFd<'_>],
+    timeout: Option<std::time::Duration>,
+) -> io::Result<Wait> {
+    let mut polled: Vec<PollFd<'_>> = descriptors
+        .iter()
+        .map(|descriptor| PollFd::new(descriptor, PollFlags::IN))
+        .collect();
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(&mut polled, timeout.as_ref()) {
+        Ok(0) => Ok(Wait::TimedOut),
+        // A signal: the caller looks, and waits again.
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(Wait::Ready),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes this process, just started, a worker: it leads a group of its own, dies when
+/// `parent` does, is the first to go when memory runs out, and keeps only the descriptors
+/// given, at high numbers, which come back in order. Descriptor 0 reads nothing.
+pub(crate) fn become_worker_process(
+    parent: u32,
+    keep: Vec<OwnedFd>,
+    silent: bool,
+) -> io::Result<Vec<OwnedFd>> {
+    let _ = setpgid(None, None);
+    let _ = rustix::thread::set_name(c"taskfarm-worker");
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid().map(|pid| pid.as_raw_pid().cast_unsigned()) != Some(parent) {
+        exit_now(0);
+    }
+    default_signals();
+    let kept = close_all_but(keep)?;
+    let null = rustix::fs::open(
+        c"/dev/null",
+        rustix::fs::OFlags::RDWR,
+        rustix::fs::Mode::empty(),
+    )?;
+    let _ = rustix::stdio::dup2_stdin(&null);
+    if silent {
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+    if null.as_raw_fd() <= 2 {
+        // A standard descriptor was closed, and this took its place: leave it there.
+        std::mem::forget(null);
+    }
+    // Not allowed everywhere, and not needed.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
+    Ok(kept)
+}
+
+/// Moves the descriptors to high numbers and closes all others but 0 to 2.
+pub(crate) fn close_all_but(keep: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
+    let mut kept = Vec::with_capacity(keep.len());
+    for descriptor in keep {
+        kept.push(lift(&descriptor)?);
+        // Closed below with everything else.
+        std::mem::forget(descriptor);
+    }
+    let mut numbers: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
+    numbers.sort_unstable();
+    let mut from = 3;
+    for number in numbers {
+        close_range(from, number - 1);
+        from = number + 1;
+    }
+    close_range(from, RawFd::MAX);
+    Ok(kept)
+}
+
+/// The same open file under a high number, or any other if the user's limit is low.
+fn lift(descriptor: &OwnedFd) -> io::Result<OwnedFd> {
+    let lifted = rustix::io::fcntl_dupfd_cloexec(descriptor, FIRST_PROTOCOL_DESCRIPTOR);
+    Ok(lifted.or_else(|_| rustix::io::fcntl_dupfd_cloexec(descriptor, 64))?)
+}
+
+fn close_range(first: RawFd, last: RawFd) {
+    if first > last {
+        return;
+    }
+    // SAFETY: the process was just forked or executed and holds no owner of a descriptor in
+    // the range, apart from those that `close_all_but` has given up.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result != 0 {
+        close_one_by_one(first, last);
+    }
+}
+
+/// For kernels before 5.9.
+fn close_one_by_one(first: RawFd, last: RawFd) {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let numbers: Vec<RawFd> = open
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for number in numbers {
+        if (first..=last).contains(&number) {
+            // SAFETY: as in `close_range`.
+            unsafe { libc::close(number) };
+        }
+    }
+}
+
+/// Has allocations beyond `bytes` of data fail in this process.
+pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
+    let limit = Rlimit {
+        current: Some(bytes),
+        maximum: Some(bytes),
+    };
+    Ok(setrlimit(Resource::Data, limit)?)
+}
+
+/// How often the kernel has killed a process for lack of memory since it was started.
+pub(crate) fn count_oom_kills() -> u64 {
+    let statistics = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let line = statistics
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "));
+    line.and_then(|count| count.trim().parse().ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,147 @@
+//! The zygote: a small process with one thread that forks workers and reaps them.
+//!
+//! It is the program itself, stopped before `main`. It never runs user code, so a fork of
+//! it is cheap and clean: no other thread, no lock held, no memory of the pool's process.
+//! It ends with its pool, however that ends, and takes the workers along.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::process::{PidfdFlags, getpid, getppid, pidfd_open, set_child_subreaper, setpgid};
+
+use crate::control::Control;
+use crate::lane::WorkerEnd;
+use crate::sys::{self, Fork};
+use crate::worker::{self, WorkerSettings};
+
+const EXIT_CANNOT_START: i32 = 118;
+
+/// Turns this process, started by `pool`, into a zygote. Never returns.
+pub(crate) fn run(socket: OwnedFd, pool: u32, settings: WorkerSettings) -> ! {
+    match Zygote::start(socket, pool, settings) {
+        Ok(zygote) => zygote.serve(),
+        Err(_) => sys::exit_now(EXIT_CANNOT_START),
+    }
+}
+
+struct Zygote {
+    socket: OwnedFd,
+    /// Readable when the pool's process is dead.
+    pool: OwnedFd,
+    /// Readable when a child has ended.
+    children: OwnedFd,
+    workers: HashSet<u32>,
+    settings: WorkerSettings,
+}
+
+impl Zygote {
+    fn start(socket: OwnedFd, pool: u32, settings: WorkerSettings) -> std::io::Result<Self> {
+        let _ = setpgid(None, None);
+        let _ = rustix::thread::set_name(c"taskfarm-zygote");
+        let socket = sys::close_all_but(vec![socket])?.remove(0);
+        let null = std::fs::File::open("/dev/null")?;
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let pool_pid = sys::to_pid(pool).ok_or(std::io::ErrorKind::InvalidInput)?;
+        let pool = pidfd_open(pool_pid, PidfdFlags::empty())?;
+        if getppid() != Some(pool_pid) {
+            // It died before it could be watched.
+            sys::exit_now(0);
+        }
+        // Grandchildren of dead workers come here, to be reaped.
+        let _ = set_child_subreaper(Some(getpid()));
+        let zygote = Self {
+            socket,
+            pool,
+            children: sys::watch_children()?,
+            workers: HashSet::new(),
+            settings,
+        };
+        Control::Agreed.send(zygote.socket.as_fd(), &[])?;
+        Ok(zygote)
+    }
+
+    fn serve(mut self) -> ! {
+        loop {
+            let watched = [
+                self.socket.as_fd(),
+                self.pool.as_fd(),
+                self.children.as_fd(),
+            ];
+            let waited = sys::wait_readable(&watched, None);
+            if waited.is_err() || self.pool_is_dead() {
+                self.leave();
+            }
+            self.reap();
+            self.read_packets();
+        }
+    }
+
+    fn pool_is_dead(&self) -> bool {
+        let none = Some(std::time::Duration::ZERO);
+        matches!(
+            sys::wait_readable(&[self.pool.as_fd()], none),
+            Ok(sys::Wait::Ready)
+        )
+    }
+
+    fn read_packets(&mut self) {
+        loop {
+            match Control::receive(self.socket.as_fd(), false) {
+                Ok(Some((Control::Fork { lane }, descriptors))) => self.fork(lane, descriptors),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Ok(Some(_)) | Ok(None) | Err(_) => self.leave(),
+            }
+        }
+    }
+
+    fn fork(&mut self, lane: u64, descriptors: Vec<OwnedFd>) {
+        let zygote = getpid().as_raw_pid().cast_unsigned();
+        let Some(end) = WorkerEnd::from_descriptors(descriptors) else {
+            self.leave();
+        };
+        let pid = match sys::fork() {
+            Ok(Fork::Child) => worker::run(end, zygote, self.settings),
+            Ok(Fork::Parent(pid)) => pid,
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(0);
+                return self.tell(Control::NotForked { lane, errno }, &[]);
+            }
+        };
+        self.workers.insert(pid);
+        let Some(child) = sys::to_pid(pid) else {
+            return;
+        };
+        // The worker does so, too; whoever comes first.
+        let _ = setpgid(Some(child), Some(child));
+        // Not reaped yet, so the pid is its own.
+        let forked = Control::Forked { lane, pid };
+        match pidfd_open(child, PidfdFlags::empty()) {
+            Ok(pidfd) => self.tell(forked, &[pidfd.as_fd()]),
+            Err(_) => self.tell(forked, &[]),
+        }
+    }
+
+    fn reap(&mut self) {
+        // Signals merge, so what they say is not read: all that have ended are reaped.
+        let mut signals = [0; 1024];
+        while rustix::io::read(&self.children, &mut signals).is_ok_and(|len| len > 0) {}
+        while let Some((pid, ended, peak)) = sys::reap(None, |pid| self.workers.contains(&pid)) {
+            if self.workers.remove(&pid) {
+                self.tell(Control::Ended { pid, ended, peak }, &[]);
+            }
+        }
+    }
+
+    fn tell(&self, control: Control, descriptors: &[BorrowedFd<'_>]) {
+        if control.send(self.socket.as_fd(), descriptors).is_err() {
+            self.leave();
+        }
+    }
+
+    fn leave(&self) -> ! {
+        for worker in &self.workers {
+            sys::kill_group(*worker);
+        }
+        sys::exit_now(0)
+    }
+}

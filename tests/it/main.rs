@@ -1,0 +1,4 @@
+//! All backends of the facade against each other, on the same inputs.
+
+mod backend;
+mod maps;
