@@ -115,7 +115,7 @@ impl Control {
             return error;
         }
         let num_failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if ends_input || self.is_too_much(num_failures) {
+        if self.is_too_much(num_failures) {
             self.stop(CancelReason::OtherFailed);
         }
         self.tell_failure(index, &error, ends_input);
@@ -128,12 +128,13 @@ impl Control {
         if !is_logged && !self.observers.is_some() {
             return;
         }
-        // The user's `Display` may panic. Here that would cost the item its outcome.
+        // Printing an error is user code, and so may be the logger. A panic that left here
+        // would cost the item its outcome.
         let message = catch(|| error.to_string()).unwrap_or_else(|panic| {
             format!("item {index} failed, and its error panicked: {panic}")
         });
-        if is_logged {
-            log::warn!("skipped: {message}");
+        if is_logged && let Err(panic) = catch(|| log::warn!("skipped: {message}")) {
+            log::error!("the logger panicked: {panic}");
         }
         self.observers.failure(index, &message);
     }

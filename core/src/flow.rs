@@ -362,10 +362,11 @@ where
         self.window.load(Ordering::Relaxed)
     }
 
-    /// How many tickets find something to do at the start.
+    /// How many tickets find something to do at the start: at least one, which finds that
+    /// the input is empty.
     pub(crate) fn num_tickets(&self) -> usize {
         let total = self.control.progress().total().unwrap_or(usize::MAX);
-        self.num_workers.min(total)
+        self.num_workers.min(total.max(1))
     }
 
     pub(crate) fn control(&self) -> &Control {
@@ -406,7 +407,9 @@ where
 /// Appends up to `wanted` items; whether the iterator has ended.
 ///
 /// Items that are not there yet must not hold back those that are, so more than one at a
-/// time are pulled only as far as the iterator says that it has them.
+/// time are pulled only as far as the iterator says that it has them. Where it says that it
+/// has no more, it is asked at once: the other lanes may be stuck in items that were left
+/// behind, and nobody else would ever find the end.
 fn pull_from<It: Iterator>(iterator: &mut It, wanted: usize, items: &mut Vec<It::Item>) -> bool {
     let at_hand = iterator.size_hint().0.clamp(1, wanted);
     for _ in 0..at_hand {
@@ -414,6 +417,13 @@ fn pull_from<It: Iterator>(iterator: &mut It, wanted: usize, items: &mut Vec<It:
             Some(item) => items.push(item),
             None => return true,
         }
+    }
+    if iterator.size_hint() != (0, Some(0)) {
+        return false;
+    }
+    match iterator.next() {
+        Some(item) => items.push(item),
+        None => return true,
     }
     false
 }
@@ -481,7 +491,8 @@ where
             (self.call(item), spare)
         };
         let outcome = match (result, spare) {
-            (Ok(value), _) => {
+            (Ok(value), spare) => {
+                drop_quietly(spare);
                 control.progress().count_ok(self.number, 1);
                 if !self.flow.options.keeps_results {
                     drop_quietly(value);

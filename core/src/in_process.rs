@@ -399,13 +399,13 @@ fn tell_at_end<It, W>(
         }
     }
     let index = flow.num_pulled();
-    let broken = match (control.stopped(), lent) {
-        (Some(CancelReason::OtherFailed), _) => input_error,
+    let broken = || match (control.stopped(), lent) {
+        (Some(CancelReason::OtherFailed), _) => None,
         (Some(reason), _) if flow.is_cut() => Some(TaskError::cancelled(index, reason)),
         (None, Err(why)) if flow.is_cut() => Some(control.fail(index, 1, why.into_kind())),
         _ => None,
     };
-    if let Some(error) = broken {
+    if let Some(error) = input_error.or_else(broken) {
         tell(Event::Broken(error));
     }
     control.finish(flow.num_pulled());

@@ -75,6 +75,8 @@
 mod bell;
 mod cancel;
 mod capabilities;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod control;
 mod crew;
 mod error;

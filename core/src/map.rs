@@ -221,10 +221,10 @@ where
         let ended = E::Reach::drive(self, Drive::Dropped, &mut |event| {
             drop(failures.sieve(event));
         })?;
-        match ended.stopped {
-            None => Ok(ended.report),
-            Some(_) => failures.check().map(|()| ended.report),
+        if ended.stopped.is_none() && failures.broken.is_none() {
+            return Ok(ended.report);
         }
+        failures.check().map(|()| ended.report)
     }
 
     /// Starts the map and yields its results in input order.

@@ -79,9 +79,13 @@ where
         }
     }
 
-    /// How many tickets find something to do.
+    /// How many tickets find something to do: for an iterator at least one, which finds
+    /// whether it is as empty as it says.
     pub(crate) fn num_tickets(&self) -> usize {
-        self.num_workers.min(self.source.len())
+        match self.source.is_exhausted() {
+            true => 0,
+            false => self.num_workers.min(self.source.len().max(1)),
+        }
     }
 
     /// The results in order, or why there are not all of them. `lent` is how the lease

@@ -1,0 +1,334 @@
+//! [`Faulty`]: a small thread pool with one fault of choice.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::mem;
+use std::num::NonZeroUsize;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, Once};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use taskfarm_core::{BuildError, Executor, ExecutorId, InProcess, Job, Shutdown, num_workers};
+
+/// What is wrong with the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// Takes jobs in a random order. Allowed.
+    RandomOrder,
+    /// Drops every third job and says that it took it.
+    DropsJobs,
+    /// Leaks every third job.
+    ForgetsJobs,
+    /// Hands every third job back although it is open.
+    RefusesNowAndThen,
+    /// Waits in `spawn` until the job has run.
+    WaitsForTheJob,
+    /// Runs another waiting job in `spawn`, if it is called on a worker.
+    RunsOthersMeanwhile,
+    /// Waits in `spawn` while many jobs wait.
+    BlocksWhenFull,
+    /// Runs jobs in `spawn`, and claims to have workers.
+    RunsOnCaller,
+    /// Has more workers than it says.
+    TooManyWorkers,
+    /// Has fewer workers than it says.
+    TooFewWorkers,
+    /// Takes zero workers for one.
+    AcceptsZeroWorkers,
+    /// Gives all pools one identity.
+    SharesIdentity,
+    /// Goes on as if nothing had happened.
+    IgnoresShutdown,
+    /// Drops jobs after a shutdown instead of handing them back.
+    RefusesSilently,
+    /// Runs what waits although it was told to cancel it.
+    RunsAfterShutdown,
+    /// Leaks what waits when it is shut down.
+    LosesJobsOnShutdown,
+    /// Waits in `shutdown` for what runs.
+    WaitsInShutdown,
+    /// Does not tell running tasks of an abort.
+    IgnoresAbort,
+    /// Leaks what waits when it is dropped.
+    LosesJobsOnDrop,
+    /// Joins its threads from one of them.
+    JoinsItself,
+    /// Leaves a thread behind.
+    LeaksThread,
+    /// Leaves a descriptor behind.
+    LeaksDescriptor,
+    /// Leaves a dead child process behind.
+    LeaksChild,
+    /// Takes no more jobs once a task has panicked.
+    PoisonedByPanic,
+    /// Loses a worker with each panic.
+    WorkerDiesOfPanic,
+}
+
+/// A pool of threads over one queue.
+pub(crate) struct Faulty {
+    id: ExecutorId,
+    fault: Fault,
+    num_workers: NonZeroUsize,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    fault: Fault,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Job>,
+    num_spawned: usize,
+    num_running: usize,
+    num_ended: usize,
+    is_shut_down: bool,
+    /// A poor man's dice.
+    dice: usize,
+}
+
+thread_local! {
+    static IS_WORKER: AtomicBool = const { AtomicBool::new(false) };
+    static HAS_PANICKED: AtomicBool = const { AtomicBool::new(false) };
+}
+
+/// Whether any worker of any pool has seen a panic.
+static ANY_PANICKED: AtomicBool = AtomicBool::new(false);
+
+impl Faulty {
+    pub(crate) fn new(fault: Fault, requested: usize) -> Result<Self, BuildError> {
+        watch_panics();
+        let requested = match fault {
+            Fault::AcceptsZeroWorkers => requested.max(1),
+            _ => requested,
+        };
+        let num_workers = num_workers(Some(requested))?;
+        let shared = Arc::new(Shared {
+            fault,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let num_threads = match fault {
+            Fault::RunsOnCaller => 0,
+            Fault::TooManyWorkers => num_workers.get() + 2,
+            Fault::TooFewWorkers => 1,
+            _ => num_workers.get(),
+        };
+        let start = |_| {
+            let shared = shared.clone();
+            thread::spawn(move || shared.work())
+        };
+        leak(fault);
+        Ok(Self {
+            id: identity(fault),
+            fault,
+            num_workers,
+            threads: (0..num_threads).map(start).collect(),
+            shared,
+        })
+    }
+}
+
+fn identity(fault: Fault) -> ExecutorId {
+    static ONE: LazyLock<ExecutorId> = LazyLock::new(|| ExecutorId::new("one for all"));
+    match fault {
+        Fault::SharesIdentity => ONE.clone(),
+        _ => ExecutorId::new("faulty"),
+    }
+}
+
+fn leak(fault: Fault) {
+    match fault {
+        Fault::LeaksThread => drop(thread::spawn(|| thread::sleep(Duration::from_secs(100)))),
+        Fault::LeaksDescriptor => mem::forget(File::open("/dev/null").expect("it can be opened")),
+        Fault::LeaksChild => drop(Command::new("true").spawn().expect("it can be run")),
+        _ => {}
+    }
+}
+
+/// Notes on which threads panics were seen: `Job::run` lets none out.
+fn watch_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let next = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if IS_WORKER.with(|it| it.load(Ordering::Relaxed)) {
+                HAS_PANICKED.with(|it| it.store(true, Ordering::Relaxed));
+                ANY_PANICKED.store(true, Ordering::Relaxed);
+            }
+            next(info);
+        }));
+    });
+    ANY_PANICKED.store(false, Ordering::Relaxed);
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics under the lock")
+    }
+
+    fn work(&self) {
+        IS_WORKER.with(|it| it.store(true, Ordering::Relaxed));
+        while let Some(job) = self.next() {
+            job.run();
+            let mut state = self.lock();
+            state.num_running -= 1;
+            state.num_ended += 1;
+            drop(state);
+            self.changed.notify_all();
+            let has_panicked = HAS_PANICKED.with(|it| it.load(Ordering::Relaxed));
+            if has_panicked && self.fault == Fault::WorkerDiesOfPanic {
+                return;
+            }
+        }
+    }
+
+    /// The next job, when there is one; `None` after a shutdown.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.take(self.fault) {
+                state.num_running += 1;
+                return Some(job);
+            }
+            if state.is_shut_down {
+                return None;
+            }
+            state = self.changed.wait(state).expect("as above");
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self, fault: Fault) -> Option<Job> {
+        if fault != Fault::RandomOrder || self.waiting.is_empty() {
+            return self.waiting.pop_front();
+        }
+        self.dice = self.dice.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        let at = (self.dice >> 16) % self.waiting.len();
+        self.waiting.remove(at)
+    }
+}
+
+impl Executor for Faulty {
+    type Reach = InProcess;
+
+    fn id(&self) -> &ExecutorId {
+        &self.id
+    }
+
+    fn spawn(&self, job: Job) -> Result<(), Job> {
+        let mut state = self.shared.lock();
+        state.num_spawned += 1;
+        let is_third = state.num_spawned % 3 == 0;
+        let is_poisoned = ANY_PANICKED.load(Ordering::Relaxed);
+        let is_worker = IS_WORKER.with(|it| it.load(Ordering::Relaxed));
+        match self.fault {
+            Fault::RefusesSilently if state.is_shut_down => {
+                drop(state);
+                drop(job);
+                return Ok(());
+            }
+            Fault::IgnoresShutdown => {}
+            Fault::RefusesNowAndThen if is_third => return Err(job),
+            Fault::PoisonedByPanic if is_poisoned => return Err(job),
+            _ if state.is_shut_down => return Err(job),
+            _ => {}
+        }
+        match self.fault {
+            Fault::DropsJobs if is_third => {
+                drop(state);
+                drop(job);
+                return Ok(());
+            }
+            Fault::ForgetsJobs if is_third => {
+                mem::forget(job);
+                return Ok(());
+            }
+            Fault::RunsOnCaller => {
+                drop(state);
+                job.run();
+                return Ok(());
+            }
+            Fault::BlocksWhenFull => {
+                while state.waiting.len() > 20 {
+                    state = self.shared.changed.wait(state).expect("as above");
+                }
+            }
+            _ => {}
+        }
+        state.waiting.push_back(job);
+        let number = state.num_spawned;
+        self.shared.changed.notify_all();
+        match self.fault {
+            Fault::WaitsForTheJob => {
+                while state.num_ended < number {
+                    state = self.shared.changed.wait(state).expect("as above");
+                }
+            }
+            Fault::RunsOthersMeanwhile if is_worker => {
+                let other = state.waiting.pop_front();
+                drop(state);
+                other.into_iter().for_each(Job::run);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn parallelism(&self) -> NonZeroUsize {
+        self.num_workers
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        let mut state = self.shared.lock();
+        state.is_shut_down = self.fault != Fault::IgnoresShutdown;
+        self.shared.changed.notify_all();
+        if self.fault == Fault::WaitsInShutdown {
+            while state.num_running > 0 {
+                state = self.shared.changed.wait(state).expect("as above");
+            }
+        }
+        if how == Shutdown::Drain || self.fault == Fault::RunsAfterShutdown {
+            return;
+        }
+        let waiting = mem::take(&mut state.waiting);
+        drop(state);
+        match self.fault {
+            Fault::LosesJobsOnShutdown => mem::forget(waiting),
+            _ => waiting.into_iter().for_each(Job::cancel),
+        }
+        if how == Shutdown::Abort && self.fault != Fault::IgnoresAbort {
+            self.id.abort();
+        }
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        let waiting = {
+            let mut state = self.shared.lock();
+            state.is_shut_down = true;
+            mem::take(&mut state.waiting)
+        };
+        self.shared.changed.notify_all();
+        match self.fault {
+            Fault::LosesJobsOnDrop => mem::forget(waiting),
+            _ => waiting.into_iter().for_each(Job::cancel),
+        }
+        for thread in self.threads.drain(..) {
+            let is_self = thread.thread().id() == thread::current().id();
+            if !is_self || self.fault == Fault::JoinsItself {
+                thread.join().expect("workers do not panic");
+            }
+        }
+    }
+}
