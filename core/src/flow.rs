@@ -380,7 +380,9 @@ where
 
     /// Whether items may be left that nobody pulled.
     pub(crate) fn is_cut(&self) -> bool {
+        let total = self.control.progress().total();
         !self.is_exhausted.load(Ordering::Acquire)
+            && total.is_none_or(|all| self.num_pulled() < all)
     }
 
     /// What is in the outboxes.

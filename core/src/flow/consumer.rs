@@ -114,6 +114,10 @@ where
             return false;
         };
         let index = self.flow.num_pulled();
+        if !self.flow.is_cut() && self.num_seen == index {
+            // Nobody came to see that the input has ended, but that is all that is left.
+            return true;
+        }
         self.last_word = Some(self.flow.control.fail(index, 1, why.into_kind()));
         self.flow.control.stop(CancelReason::ShutDown);
         true

@@ -40,7 +40,10 @@ fn check(fault: Fault, rule: Rule) {
     println!("{fault:?} after {:?}:\n{failure}", started.elapsed());
     assert_eq!(failure.rule, rule);
     let message = failure.to_string();
-    assert!(message.contains(rule.id()) && message.contains(rule.text()), "{message}");
+    assert!(
+        message.contains(rule.id()) && message.contains(rule.text()),
+        "{message}"
+    );
 }
 
 #[track_caller]

@@ -8,11 +8,12 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use taskfarm_core::{
-    ErrorPolicy, Executor, ExecutorId, InProcess, InProcessExt, Job, Observer, TaskErrorKind,
+    CancellationToken, ErrorPolicy, Executor, ExecutorId, InProcess, InProcessExt, InlineExecutor,
+    Job, Observer, Shutdown, TaskErrorKind,
 };
 
 /// So long may a test take that would hang with its bug.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(if cfg!(miri) { 600 } else { 30 });
 
 /// A thread for each job, and two of them at a time.
 struct TwoThreads(ExecutorId);
@@ -201,4 +202,59 @@ fn a_long_item_in_a_small_window_does_not_idle_the_other_worker() {
         }
         assert_eq!(num_results, 6);
     });
+}
+
+/// The map said that all was well, if the items that were cancelled had been pulled before.
+#[test]
+fn a_cancelled_map_that_skips_failures_is_not_a_success() {
+    within_the_deadline(|| {
+        let pool = InlineExecutor::new();
+        let token = CancellationToken::new();
+        let cancels = |n| {
+            if n == 2 {
+                token.cancel();
+            }
+            n
+        };
+        let map = || {
+            let map = pool.map(0..10, cancels).on_error(ErrorPolicy::Skip);
+            map.cancel_token(&token).chunk_size(10)
+        };
+        let error = map().collect::<Vec<_>>().unwrap_err();
+        assert!(error.first().unwrap().is_cancelled(), "{error}");
+        assert!(map().run().unwrap_err().first().unwrap().is_cancelled());
+    });
+}
+
+/// So did the iterators.
+#[test]
+fn a_cancelled_stream_that_skips_failures_says_so_once() {
+    within_the_deadline(|| {
+        let pool = InlineExecutor::new();
+        let token = CancellationToken::new();
+        let inside = token.clone();
+        let cancels = move |n| {
+            if n == 2 {
+                inside.cancel();
+            }
+            n
+        };
+        let map = pool.map(0..10, cancels).on_error(ErrorPolicy::Skip);
+        let map = map.cancel_token(&token).chunk_size(10);
+        let results: Vec<_> = map.ordered().unwrap().collect();
+        let failures: Vec<_> = results.iter().filter(|result| result.is_err()).collect();
+        assert_eq!(failures.len(), 1, "{results:?}");
+        assert!(failures[0].as_ref().unwrap_err().is_cancelled());
+    });
+}
+
+/// A map without items had one that was refused.
+#[test]
+fn an_empty_map_has_no_outcomes_after_shutdown_either() {
+    let pool = InlineExecutor::new();
+    pool.shutdown(Shutdown::Drain);
+    let map = || pool.map(Vec::<i32>::new(), |n| n);
+    let outcomes = map().outcomes().unwrap();
+    assert!(outcomes.is_empty(), "{outcomes:?}");
+    assert_eq!(map().ordered().unwrap().count(), 0);
 }
