@@ -25,7 +25,6 @@ mod limits;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
@@ -41,6 +40,7 @@ use crate::options::Options;
 use crate::pace::Pace;
 use crate::panic::{Panic, catch, drop_quietly};
 use crate::sync::Mutex;
+use crate::sync::thread::{self, ThreadId};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::task::cause;
 use crate::work::{self, Work};
@@ -584,7 +584,7 @@ where
         let is_consumer = self
             .calling
             .lock()
-            .is_some_and(|id| id == std::thread::current().id());
+            .is_some_and(|id| id == thread::current().id());
         self.work_in(number, is_consumer);
         self.free_lanes.lock().push(number);
     }
