@@ -1,9 +1,12 @@
 //! The states of a [`Task`] and its [`Handle`]: see `task.rs`.
 
 use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
-use super::{Seen, Threads, panic_quietly};
+use super::{Gate, Seen, Threads, panic_quietly};
 use crate::job::{Body, GaveUp};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::thread;
@@ -51,13 +54,28 @@ fn loom_a_join_meets_a_panic() {
     });
 }
 
+impl Wake for Gate {
+    fn wake(self: Arc<Self>) {
+        self.open();
+    }
+}
+
 /// An async task is woken if it was pending.
 #[test]
 fn loom_a_future_is_woken() {
     loom::model(|| {
         let (body, handle) = task(|| Seen::new(1));
         let worker = run_elsewhere(body);
-        assert_eq!(loom::future::block_on(handle).unwrap().get(), 1);
+        let gate = Arc::new(Gate::default());
+        let waker = Waker::from(gate.clone());
+        let mut handle = pin!(handle);
+        let result = loop {
+            match handle.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(result) => break result,
+                Poll::Pending => gate.wait(),
+            }
+        };
+        assert_eq!(result.unwrap().get(), 1);
         worker.join().unwrap();
     });
 }

@@ -10,7 +10,17 @@ use std::time::Instant;
 
 pub use loom::sync::atomic;
 pub use loom::thread;
-pub use loom::thread_local;
+
+/// `std::thread_local!` for one constant, of modelled threads. (loom's does not know the
+/// word `const`.)
+macro_rules! model_thread_local {
+    ($visibility:vis static $name:ident: $type:ty = const { $value:expr };) => {
+        loom::thread_local! {
+            $visibility static $name: $type = $value;
+        }
+    };
+}
+pub(crate) use model_thread_local as thread_local;
 
 std::thread_local! {
     /// Of the thread that runs the model, with all of its modelled threads.
