@@ -1,6 +1,6 @@
 //! SHA-256 of every file below a directory, on several executors side by side.
 //!
-//! `hash_tree [DIR] [--compare NAME,..] [--workers N] [--duplicates] [--json] [--cold]`
+//! `hash_tree [DIR] [--compare NAME,..] [--workers N] [--duplicates] [--json]`
 use std::path::{Path, PathBuf};
 use std::{collections::BTreeMap, env, error::Error, fs, process, time::Instant};
 
@@ -40,7 +40,7 @@ struct Run {
 }
 
 fn run(name: &str, workers: Option<usize>, root: &Path) -> Result<Run, Box<dyn Error>> {
-    let (executor, start) = (name.parse::<Backend>()?.build(workers)?, Instant::now());
+    let (executor, start) = (name.parse::<Backend>()?.build_any(workers)?, Instant::now());
     let map = executor.try_map(walk(root), hash);
     let map = map.on_error(ErrorPolicy::Collect).progress(name);
     let outcomes = map.outcomes()?;
@@ -56,7 +56,7 @@ fn run(name: &str, workers: Option<usize>, root: &Path) -> Result<Run, Box<dyn E
 fn main() -> Result<(), Box<dyn Error>> {
     let registry = env::home_dir().map(|h| h.join(".cargo/registry/src"));
     let mut root = registry.filter(|dir| dir.is_dir()).unwrap_or(".".into());
-    let mut names = "serial,threads,rayon".to_owned();
+    let mut names = "serial,threads,rayon,process".to_owned();
     let (mut workers, mut duplicates, mut json) = (None, false, false);
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {

@@ -34,16 +34,9 @@ pub enum Backend {
     Threads,
     /// `RayonPool` with its own threads, with the feature `rayon`. Named `rayon`.
     Rayon,
-    /// Worker processes. Named `process`, and not there yet.
+    /// `ProcessPool`, with the feature `process`. Named `process`. Its workers run function
+    /// pointers only: see `build_any`.
     Process,
-}
-
-/// How a backend can be had.
-enum Availability {
-    Here,
-    /// With this feature of this crate, which is off.
-    Feature(&'static str),
-    NotYet,
 }
 
 impl Backend {
@@ -57,7 +50,7 @@ impl Backend {
     /// assert_eq!(Backend::available().next(), Some(Backend::Serial));
     /// ```
     pub fn available() -> impl Iterator<Item = Self> {
-        let is_here = |backend: &Self| matches!(backend.availability(), Availability::Here);
+        let is_here = |backend: &Self| backend.missing_feature().is_none();
         Self::ALL.into_iter().filter(is_here)
     }
 
@@ -76,8 +69,9 @@ impl Backend {
     ///
     /// # Errors
     ///
-    /// If the program was built without the backend (the message says how to switch it on),
-    /// or if the pool cannot be built, for example with zero workers.
+    /// If the program was built without the backend (the message says how to switch it on);
+    /// for `Process`, whose workers cannot run any closure; or if the pool cannot be built, for
+    /// example with zero workers.
     pub fn build(
         self,
         workers: Option<usize>,
@@ -97,18 +91,41 @@ impl Backend {
         }
     }
 
-    fn availability(self) -> Availability {
+    /// The same for all backends, worker processes too: maps and tasks on the pool take
+    /// function pointers, and closures that capture nothing, over values that serde can
+    /// encode. On threads nothing is encoded.
+    ///
+    /// ```
+    /// use taskfarm::prelude::*;
+    ///
+    /// let pool = Backend::Process.build_any(Some(2))?;
+    /// let squares: Vec<u64> = pool.map(0..4_u64, |n| n * n).collect()?;
+    /// assert_eq!(squares, [0, 1, 4, 9]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    #[cfg(feature = "process")]
+    pub fn build_any(self, workers: Option<usize>) -> Result<crate::AnyPool, BackendError> {
+        if self != Self::Process {
+            return self.build(workers).map(crate::AnyPool::from);
+        }
+        let workers = num_workers(workers).map_err(BackendError::from_pool)?.get();
+        let pool = crate::ProcessPool::new(workers).map_err(BackendError::from_pool)?;
+        Ok(crate::AnyPool::from(pool))
+    }
+
+    /// The feature that the program was built without and that the backend needs.
+    fn missing_feature(self) -> Option<&'static str> {
         let (is_on, feature) = match self {
-            Self::Serial => return Availability::Here,
+            Self::Serial => return None,
             Self::Threads => (cfg!(feature = "threads"), "threads"),
             Self::Rayon => (cfg!(feature = "rayon"), "rayon"),
-            Self::Process => return Availability::NotYet,
+            Self::Process => (cfg!(feature = "process"), "process"),
         };
-        if is_on {
-            Availability::Here
-        } else {
-            Availability::Feature(feature)
-        }
+        (!is_on).then_some(feature)
     }
 }
 
@@ -168,23 +185,23 @@ impl fmt::Display for BackendError {
                 for (position, backend) in Backend::ALL.into_iter().enumerate() {
                     let separator = if position > 0 { ", " } else { "" };
                     write!(f, "{separator}{backend}")?;
-                    match backend.availability() {
-                        Availability::Here => {}
-                        Availability::Feature(feature) => {
-                            write!(f, " (needs the feature {feature:?} of the crate taskfarm)")?;
-                        }
-                        Availability::NotYet => f.write_str(" (not there yet)")?,
+                    if let Some(feature) = backend.missing_feature() {
+                        write!(f, " (needs the feature {feature:?} of the crate taskfarm)")?;
                     }
                 }
                 Ok(())
             }
-            Kind::Unavailable(backend) => match backend.availability() {
-                Availability::Feature(feature) => write!(
+            Kind::Unavailable(backend) => match backend.missing_feature() {
+                Some(feature) => write!(
                     f,
                     "the program was built without the backend {backend}: switch on the feature \
                      {feature:?} of the crate taskfarm (cargo add taskfarm --features {feature})"
                 ),
-                _ => write!(f, "the backend {backend} is not there yet"),
+                None => write!(
+                    f,
+                    "the backend {backend} does not run in this process and takes function \
+                     pointers only: build it with Backend::build_any"
+                ),
             },
             Kind::Pool(error) => error.fmt(f),
         }

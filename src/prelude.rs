@@ -8,6 +8,9 @@ pub use crate::RayonPool;
 #[cfg(feature = "threads")]
 #[doc(no_inline)]
 pub use crate::ThreadPool;
+#[cfg(feature = "process")]
+#[doc(no_inline)]
+pub use crate::{AnyPool, ProcessPool, SameBinary, SameBinaryExt};
 #[doc(no_inline)]
 pub use crate::{
     Backend, CancellationToken, ErrorPolicy, Executor, Handle, InProcess, InProcessExt,

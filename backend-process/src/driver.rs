@@ -603,6 +603,7 @@ impl<R> Driver<R> {
         let mut missing = (waiting + todo).saturating_sub(coming);
         for slot in 0..self.workers.len() {
             let worker = &mut self.workers[slot];
+            worker.not_before = worker.not_before.filter(|at| *at > now);
             let is_wanted = missing > 0 || (worker.replace && self.phase == Phase::Open);
             if is_wanted && worker.may_start(now) {
                 worker.start(self.settings.max_tasks);
@@ -634,10 +635,9 @@ impl<R> Driver<R> {
 
     /// The worker with the most messages waiting behind one that takes long.
     fn victim(&self, now: Nanos) -> Option<usize> {
-        let silent = |worker: &Worker| worker.last_word + PATIENCE <= now;
         let slots = (0..self.workers.len()).filter(|&slot| {
-            let worker = &self.workers[slot];
-            worker.waiting() > 0 && worker.outbox.is_empty() && silent(worker)
+            let patience = self.workers[slot].out_of_patience();
+            patience.is_some_and(|at| at <= now)
         });
         slots.max_by_key(|&slot| self.workers[slot].waiting())
     }
@@ -646,11 +646,8 @@ impl<R> Driver<R> {
         if !self.queue.is_empty() || !self.workers.iter().any(Worker::is_idle) {
             return None;
         }
-        let busy = self
-            .workers
-            .iter()
-            .filter(|worker| worker.waiting() > 0 && !worker.tried_taking);
-        busy.map(|worker| worker.last_word + PATIENCE).min()
+        let busy = self.workers.iter();
+        busy.filter_map(Worker::out_of_patience).min()
     }
 
     /// Whether at least one message could be taken back.

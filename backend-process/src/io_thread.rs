@@ -139,7 +139,7 @@ impl IoThread {
                 .chain(lanes.next_hello())
                 .min();
             drop(inner);
-            let busy = !notes.is_empty() || !to_start.is_empty();
+            let has_started = !to_start.is_empty();
             self.tell(&mut notes);
             for slot in to_start {
                 self.start(slot);
@@ -147,7 +147,9 @@ impl IoThread {
             if finished {
                 break;
             }
-            let timeout = if busy { Some(0) } else { next };
+            // What is due may have changed with the processes that were started. What jobs
+            // did when they were told wakes this thread by itself.
+            let timeout = if has_started { Some(0) } else { next };
             tokens = self.wait(timeout);
         }
         self.starter.close();

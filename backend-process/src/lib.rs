@@ -63,6 +63,10 @@ pub mod protocol {
     #![doc = include_str!("../PROTOCOL.md")]
 }
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod builder;
 mod control;
 mod driver;

@@ -162,11 +162,12 @@ impl Worker {
             left: header.count,
             at: entries,
             broken: false,
+            clock_is_stopped: false,
             kept: &mut kept,
             worker: self,
         };
         // What is made before the first item counts as part of it.
-        port.begin_item();
+        port.begin_item(sys::monotonic_nanos());
         function.call(&mut port);
         let broken = port.broken || port.left > 0;
         if header.setup != 0 {
@@ -200,16 +201,15 @@ struct Chunk<'a> {
     /// Where the bytes of the next item begin.
     at: usize,
     broken: bool,
+    /// Whether the running item no longer runs against its limit.
+    clock_is_stopped: bool,
 }
 
 impl Chunk<'_> {
     #[inline]
-    fn begin_item(&mut self) {
+    fn begin_item(&mut self, now: u64) {
         let page = self.worker.lane.page();
-        if self.header.timed || self.item.position == self.header.first {
-            let now = sys::monotonic_nanos();
-            page.started().store(now, Ordering::Release);
-        }
+        page.started().store(now, Ordering::Release);
         page.begin_item(self.item);
     }
 
@@ -228,7 +228,11 @@ impl Port for Chunk<'_> {
             return None;
         }
         self.worker.lane.obey(self.item.seq);
-        self.begin_item();
+        if self.header.timed {
+            self.begin_item(sys::monotonic_nanos());
+        } else {
+            self.worker.lane.page().begin_item(self.item);
+        }
         let nth = (self.header.count - self.left) as usize;
         self.left -= 1;
         let start = self.at;
@@ -247,12 +251,20 @@ impl Port for Chunk<'_> {
         &mut self.worker.outcomes
     }
 
+    fn stop_clock(&mut self) {
+        if self.header.timed && !self.clock_is_stopped {
+            self.clock_is_stopped = true;
+            if !self.worker.lane.page().end_timed_item(self.item) {
+                self.worker.lane.wait_for_the_end();
+            }
+        }
+    }
+
     #[inline]
     fn done(&mut self) {
+        self.stop_clock();
+        self.clock_is_stopped = false;
         let worker = &mut *self.worker;
-        if self.header.timed && !worker.lane.page().end_timed_item(self.item) {
-            worker.lane.wait_for_the_end();
-        }
         if let Some(&word) = worker.outcomes.lengths.last() {
             worker
                 .lane

@@ -282,7 +282,8 @@ where
         work_off(executor, lease, slots.num_tickets())
     });
     let slots = Arc::into_inner(slots).expect("a lease that has ended holds nothing");
-    slots.into_results(lent).map_err(MapError::failed)
+    let results = slots.into_results(lent);
+    results.map_err(|failure| MapError::failed(vec![failure]))
 }
 
 fn collect_by_events<E, It, W>(map: Map<'_, E, It, W>) -> Result<Vec<W::Out>, MapError<W::Error>>

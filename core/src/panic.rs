@@ -5,14 +5,33 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
+use std::sync::{Arc, Once, OnceLock};
 
 /// A panic that was caught: message, place, and a backtrace where enabled.
 #[derive(Clone, Debug)]
 pub struct Panic {
     message: String,
     location: Option<String>,
-    backtrace: Option<String>,
+    backtrace: Option<Arc<Stack>>,
+}
+
+/// A stack, resolved when somebody asks for it: that may take a hundred milliseconds.
+#[derive(Debug)]
+struct Stack {
+    raw: Option<Backtrace>,
+    text: OnceLock<String>,
+}
+
+impl Stack {
+    fn text(&self) -> &str {
+        let resolve = || {
+            self.raw
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default()
+        };
+        self.text.get_or_init(resolve)
+    }
 }
 
 impl Panic {
@@ -32,10 +51,14 @@ impl Panic {
         location: Option<String>,
         backtrace: Option<String>,
     ) -> Self {
+        let stack = |text: String| Stack {
+            raw: None,
+            text: OnceLock::from(text),
+        };
         Self {
             message,
             location,
-            backtrace,
+            backtrace: backtrace.map(stack).map(Arc::new),
         }
     }
 
@@ -52,8 +75,10 @@ impl Panic {
     }
 
     /// The stack when it was raised, if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` is set.
+    ///
+    /// The first call resolves the symbols, which may take a hundred milliseconds.
     pub fn backtrace(&self) -> Option<&str> {
-        self.backtrace.as_deref()
+        self.backtrace.as_deref().map(Stack::text)
     }
 
     fn from_payload(payload: Box<dyn Any + Send>) -> Self {
@@ -70,7 +95,7 @@ impl Panic {
         Self {
             message,
             location: place.as_ref().map(|place| place.location.clone()),
-            backtrace: place.and_then(|place| place.backtrace),
+            backtrace: place.and_then(|place| place.backtrace).map(Arc::new),
         }
     }
 }
@@ -87,7 +112,7 @@ impl fmt::Display for Panic {
 
 struct Place {
     location: String,
-    backtrace: Option<String>,
+    backtrace: Option<Stack>,
 }
 
 thread_local! {
@@ -136,12 +161,12 @@ fn watch_places() {
         std::panic::set_hook(Box::new(move |info| {
             if CATCHING.get() {
                 let backtrace = Backtrace::capture();
-                PLACE.replace(info.location().map(|location| {
-                    Place {
-                        location: location.to_string(),
-                        backtrace: (backtrace.status() == BacktraceStatus::Captured)
-                            .then(|| backtrace.to_string()),
-                    }
+                PLACE.replace(info.location().map(|location| Place {
+                    location: location.to_string(),
+                    backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| Stack {
+                        raw: Some(backtrace),
+                        text: OnceLock::new(),
+                    }),
                 }));
             }
             next(info);

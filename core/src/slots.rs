@@ -88,12 +88,12 @@ where
         }
     }
 
-    /// The results in order, or why there are not all of them. `lent` is how the lease
+    /// The results in order, or the first reason why there are not all of them. `lent` is how the lease
     /// ended.
     pub(crate) fn into_results(
         mut self,
         lent: Result<(), GaveUp>,
-    ) -> Result<Vec<W::Out>, Vec<TaskError<W::Error>>> {
+    ) -> Result<Vec<W::Out>, TaskError<W::Error>> {
         let len = self.source.len();
         let mut ended = self.ended.lock();
         ended.filled.sort_by_key(|range| range.start);
@@ -107,8 +107,9 @@ where
             ended.failures.push(self.control.fail(num_filled, 1, kind));
         }
         self.control.finish(len);
-        if !ended.failures.is_empty() {
-            return Err(std::mem::take(&mut ended.failures));
+        let failures = std::mem::take(&mut ended.failures);
+        if let Some(lowest) = failures.into_iter().min_by_key(TaskError::index) {
+            return Err(lowest);
         }
         ended.filled.clear();
         drop(ended);

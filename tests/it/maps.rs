@@ -13,7 +13,7 @@ type Dyn = dyn Executor<Reach = InProcess>;
 fn same_everywhere<T: PartialEq + Debug>(job: impl Fn(&Dyn) -> T) {
     let serial = Backend::Serial.build(None).unwrap();
     let expected = job(&*serial);
-    for backend in Backend::available() {
+    for backend in Backend::available().filter(|backend| *backend != Backend::Process) {
         for num_workers in [1, 2, 5] {
             let executor = backend.build(Some(num_workers)).unwrap();
             assert_eq!(
@@ -26,7 +26,10 @@ fn same_everywhere<T: PartialEq + Debug>(job: impl Fn(&Dyn) -> T) {
 }
 
 fn is_prime(n: u32) -> bool {
-    n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+    n > 1
+        && (2..)
+            .take_while(|d| d * d <= n)
+            .all(|d| !n.is_multiple_of(d))
 }
 
 fn small(n: u32) -> Result<u32, String> {
@@ -131,6 +134,7 @@ fn worker_state() {
 #[test]
 fn handles_of_different_executors_can_be_waited_for_together() {
     let executors: Vec<_> = Backend::available()
+        .filter(|backend| *backend != Backend::Process)
         .map(|backend| backend.build(Some(1)).unwrap())
         .collect();
     let submit = || {
@@ -182,4 +186,50 @@ fn a_bar_may_watch_on_every_backend() {
             .collect::<Vec<i32>>()
             .unwrap()
     });
+}
+
+#[test]
+#[cfg(feature = "process")]
+fn worker_processes_give_what_threads_give() {
+    for backend in Backend::available() {
+        let pool = backend.build_any(Some(2)).unwrap();
+        let primes: Vec<bool> = pool.map(0..2000_u32, is_prime).collect().unwrap();
+        assert_eq!(
+            primes.iter().filter(|prime| **prime).count(),
+            303,
+            "{backend}"
+        );
+        let outcomes = pool
+            .try_map(0..100_u32, small)
+            .on_error(ErrorPolicy::Collect)
+            .outcomes();
+        let failed = outcomes.unwrap().into_iter().filter_map(Result::err);
+        assert_eq!(
+            failed
+                .map(|error| error.index())
+                .filter(|n| is_prime(*n as u32))
+                .count(),
+            25,
+            "{backend}"
+        );
+        let scaled: Vec<u32> = pool
+            .context(3_u32)
+            .map(0..5_u32, |k, n| k * n)
+            .collect()
+            .unwrap();
+        assert_eq!(scaled, [0, 3, 6, 9, 12], "{backend}");
+        let first: Vec<u64> = pool
+            .map(0_u64.., |n| n + 1)
+            .ordered()
+            .unwrap()
+            .take(50)
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(first[49], 50, "{backend}");
+        assert_eq!(
+            pool.submit(20_u32, |n| n + 1).join().unwrap(),
+            21,
+            "{backend}"
+        );
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use taskfarm_core::remote::Setup;
 
-use super::{Key, LONG, MAX_DEPTH, Nanos, SUPPLY};
+use super::{Key, LONG, MAX_DEPTH, Nanos, PATIENCE, SUPPLY};
 use crate::page::Current;
 
 /// Where a worker is in its life.
@@ -231,6 +231,13 @@ impl Worker {
             State::Starting | State::Ready => self.flights.len().saturating_sub(1),
             _ => 0,
         }
+    }
+
+    /// From when on its waiting messages should be taken back for an idle worker, if there
+    /// are any that can be.
+    pub(super) fn out_of_patience(&self) -> Option<Nanos> {
+        let can_be = self.waiting() > 0 && self.outbox.is_empty() && !self.tried_taking;
+        can_be.then_some(self.last_word + PATIENCE)
     }
 
     pub(super) fn flights_of(&self, key: Key) -> Vec<Flight> {

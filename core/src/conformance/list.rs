@@ -5,12 +5,12 @@
 //! marks those that look for races. The macro [`conformance!`](crate::conformance!) and the
 //! tables below are made of the same list.
 
+use super::Rule;
 use super::case::{Case, Need};
 use super::in_process;
 #[cfg(feature = "remote")]
 use super::same_binary;
 use super::subject::Body;
-use super::Rule;
 use crate::InProcess;
 
 /// Hands the list to another macro.

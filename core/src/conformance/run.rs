@@ -66,10 +66,12 @@ impl Report {
 
     /// What went wrong.
     pub fn failures(&self) -> impl Iterator<Item = &Failure> {
-        self.verdicts.iter().filter_map(|(_, verdict)| match verdict {
-            Verdict::Failed(failure) => Some(failure),
-            Verdict::Passed | Verdict::Skipped(_) => None,
-        })
+        self.verdicts
+            .iter()
+            .filter_map(|(_, verdict)| match verdict {
+                Verdict::Failed(failure) => Some(failure),
+                Verdict::Passed | Verdict::Skipped(_) => None,
+            })
     }
 
     /// Whether nothing went wrong.

@@ -17,6 +17,10 @@ pub trait Port {
     /// The bytes of the next item, which counts as running from now on.
     fn next(&mut self) -> Option<&[u8]>;
 
+    /// The function has ended, and what is yet to do for the item is not its fault: time
+    /// from now on does not count against its limit.
+    fn stop_clock(&mut self) {}
+
     /// Where to append the outcome of the running item.
     fn outcomes(&mut self) -> &mut Bundle;
 
@@ -91,6 +95,8 @@ impl<I, W: Work<I>> Kept<I, W> {
             Stage::Calling => {
                 // The panic may have left it half-changed: the next item gets a new one.
                 drop_quietly(self.state.take());
+                // Resolving a backtrace takes long.
+                port.stop_clock();
                 let parts = (panic.message(), panic.location(), panic.backtrace());
                 let encoded = port.outcomes().push(Kind::Panicked, &parts);
                 encoded.expect("strings can be encoded");

@@ -257,7 +257,23 @@ where
             chunk.cancel(reason);
         } else if let Err(job) = self.executor.spawn(Job::new(chunk)) {
             job.refuse();
+            self.lose_executor();
         }
+    }
+
+    /// The executor takes no more jobs. A map that goes on after failures must not go on
+    /// with items that will all be refused, least of all with endless ones.
+    fn lose_executor(&mut self) {
+        if self.control.fails_fast() {
+            return;
+        }
+        let input = self.input.take();
+        if input.is_some() {
+            let refused = TaskError::new(self.num_pulled, 1, TaskErrorKind::Refused);
+            self.last_word.get_or_insert(refused);
+        }
+        drop_quietly(input);
+        self.control.stop(CancelReason::ShutDown);
     }
 
     /// Copies items that may be tried again. `None`: the only item's `Clone` panicked.

@@ -9,8 +9,8 @@ mod faulty;
 
 use std::time::{Duration, Instant};
 
-use taskfarm_core::InProcess;
 use taskfarm_core::conformance::{Failure, Rule, Subject, Verdict, cases, run, run_case};
+use taskfarm_core::{ErrorPolicy, InProcess, InProcessExt};
 
 use faulty::{Fault, Faulty};
 
@@ -184,4 +184,57 @@ fn a_pool_that_is_poisoned_by_a_panic_breaks_pan_1() {
 #[test]
 fn a_pool_whose_workers_die_of_panics_breaks_pan_1() {
     check(Fault::WorkerDiesOfPanic, Rule::Pan1);
+}
+
+/// Whatever an executor loses, maps on it end, and never pass for complete when they are not.
+#[test]
+fn maps_on_pools_that_lose_jobs_end_and_say_so() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for fault in [Fault::DropsJobs, Fault::RefusesNowAndThen] {
+            for num_workers in [1, 2, 5] {
+                for _ in 0..20 {
+                    let pool = Faulty::new(fault, num_workers).unwrap();
+                    lose_jobs(&pool);
+                }
+            }
+        }
+        sender.send(()).unwrap();
+    });
+    let minute = Duration::from_secs(60);
+    assert!(receiver.recv_timeout(minute).is_ok(), "a map hung or lied");
+}
+
+fn lose_jobs(pool: &Faulty) {
+    let vector: Vec<u64> = (0..500).collect();
+    if let Ok(results) = pool.map(vector, |n| n).collect::<Vec<_>>() {
+        assert_eq!(results.len(), 500);
+    }
+    if let Ok(results) = pool
+        .map((0..500).filter(|_| true), |n| n)
+        .collect::<Vec<u64>>()
+    {
+        assert_eq!(results.len(), 500);
+    }
+    let outcomes: Vec<_> = pool
+        .map(0..500, |n| n)
+        .in_flight(8)
+        .ordered()
+        .unwrap()
+        .collect();
+    let is_broken = outcomes.last().is_none_or(Result::is_err);
+    assert!(is_broken || outcomes.len() == 500, "cut without a word");
+    let report = pool
+        .map(0..500, drop::<u64>)
+        .on_error(ErrorPolicy::Collect)
+        .run();
+    assert!(report.is_err() || report.unwrap().tally().total() == 500);
+    pool.scope(|s| {
+        let handles: Vec<_> = (0..20).map(|n| s.submit(n, |n| n)).collect();
+        for (n, handle) in handles.into_iter().enumerate() {
+            if let Ok(value) = handle.join() {
+                assert_eq!(value, n);
+            }
+        }
+    });
 }

@@ -55,7 +55,10 @@ pub(in crate::conformance) fn an_iterator_may_be_left_at_any_moment(subject: &Su
         }
         drop(map);
         let mut map = unwrap(pool.map(0.., identity).as_completed());
-        assert_eq!(map.by_ref().take(num_taken as usize).count() as u64, num_taken);
+        assert_eq!(
+            map.by_ref().take(num_taken as usize).count() as u64,
+            num_taken
+        );
     }
     assert_eq!(unwrap(pool.submit(1, identity).join()), 1);
 }

@@ -60,14 +60,21 @@ pub(in crate::conformance) fn a_panic_fails_fast_too(subject: &Subject) {
     for (ending, failure) in seen {
         let failure = failure.unwrap_or_default();
         let wanted = "item 7 panicked: afraid of 7";
-        assert!(failure.starts_with(wanted), "`{ending}` reported {failure:?}");
+        assert!(
+            failure.starts_with(wanted),
+            "`{ending}` reported {failure:?}"
+        );
     }
 }
 
 pub(in crate::conformance) fn stop_after_ends_with_so_many_failures(subject: &Subject) {
     let pool = subject.pool();
-    let map = pool.try_map(0.., dislike_7).on_error(ErrorPolicy::StopAfter(3));
-    let error = map.collect::<Vec<_>>().expect_err("an endless map ends with an error");
+    let map = pool
+        .try_map(0.., dislike_7)
+        .on_error(ErrorPolicy::StopAfter(3));
+    let error = map
+        .collect::<Vec<_>>()
+        .expect_err("an endless map ends with an error");
     assert!(error.failures().len() >= 3, "{error}");
     let at: Vec<usize> = error.failures().iter().map(|it| it.index()).collect();
     assert!(at.iter().all(|at| at % 10 == 7), "failures at {at:?}");
@@ -82,8 +89,14 @@ pub(in crate::conformance) fn stop_above_ends_with_too_many_failures(subject: &S
     let is_cancelled = |it: &Result<_, crate::TaskError<_>>| {
         it.as_ref().is_err_and(crate::TaskError::is_cancelled)
     };
-    assert!(!unwrap(map(50.0)).iter().any(is_cancelled), "50 % were not reached");
-    assert!(unwrap(map(1.0)).iter().any(is_cancelled), "1 % was exceeded");
+    assert!(
+        !unwrap(map(50.0)).iter().any(is_cancelled),
+        "50 % were not reached"
+    );
+    assert!(
+        unwrap(map(1.0)).iter().any(is_cancelled),
+        "1 % was exceeded"
+    );
 }
 
 pub(in crate::conformance) fn retries_come_before_failing(subject: &Subject) {

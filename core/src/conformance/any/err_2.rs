@@ -15,7 +15,10 @@ pub(in crate::conformance) fn one_worker_reports_the_first_failure(subject: &Sub
         let seen = failures(|| pool.try_map(0..200, fail_from_10).chunk_size(size));
         for (ending, failure) in seen {
             let failure = failure.unwrap_or_default();
-            assert_eq!(failure, "item 10 failed: 10", "`{ending}` in chunks of {size}");
+            assert_eq!(
+                failure, "item 10 failed: 10",
+                "`{ending}` in chunks of {size}"
+            );
         }
     }
 }

@@ -9,7 +9,9 @@ fn liked() -> Vec<u64> {
 
 pub(in crate::conformance) fn collect_reports_every_failure(subject: &Subject) {
     let pool = subject.pool();
-    let map = pool.try_map(0..300, dislike_7).on_error(ErrorPolicy::Collect);
+    let map = pool
+        .try_map(0..300, dislike_7)
+        .on_error(ErrorPolicy::Collect);
     let error = map.collect::<Vec<_>>().expect_err("there are failures");
     let at: Vec<usize> = error.failures().iter().map(|it| it.index()).collect();
     assert_eq!(at, (0..30).map(|n| n * 10 + 7).collect::<Vec<_>>());
@@ -17,14 +19,18 @@ pub(in crate::conformance) fn collect_reports_every_failure(subject: &Subject) {
 
 pub(in crate::conformance) fn collect_runs_every_item(subject: &Subject) {
     let pool = subject.pool();
-    let map = pool.try_map(0..300, dislike_7).on_error(ErrorPolicy::Collect);
+    let map = pool
+        .try_map(0..300, dislike_7)
+        .on_error(ErrorPolicy::Collect);
     let tally = unwrap(map.run()).tally();
     assert_eq!((tally.ok, tally.failed, tally.cancelled), (270, 30, 0));
 }
 
 pub(in crate::conformance) fn ordered_yields_failures_in_their_places(subject: &Subject) {
     let pool = subject.pool();
-    let map = pool.try_map(0..300, dislike_7).on_error(ErrorPolicy::Collect);
+    let map = pool
+        .try_map(0..300, dislike_7)
+        .on_error(ErrorPolicy::Collect);
     let outcomes: Vec<_> = unwrap(map.ordered()).collect();
     assert_eq!(outcomes.len(), 300);
     for (index, outcome) in outcomes.into_iter().enumerate() {
@@ -37,7 +43,9 @@ pub(in crate::conformance) fn ordered_yields_failures_in_their_places(subject: &
 
 pub(in crate::conformance) fn as_completed_yields_failures_too(subject: &Subject) {
     let pool = subject.pool();
-    let map = pool.try_map(0..300, dislike_7).on_error(ErrorPolicy::Collect);
+    let map = pool
+        .try_map(0..300, dislike_7)
+        .on_error(ErrorPolicy::Collect);
     let outcomes = unwrap(map.as_completed());
     let num_failed = outcomes.filter(|(_, it)| it.is_err()).count();
     assert_eq!(num_failed, 30);

@@ -56,14 +56,20 @@ impl Iterator for Watched {
         let delivered = self.ledger.delivered.load(Ordering::SeqCst) + 1;
         let ahead = pulled.saturating_sub(delivered);
         self.ledger.most_ahead.fetch_max(ahead, Ordering::SeqCst);
-        assert!(ahead < FAR_TOO_MANY, "{ahead} items were pulled and not delivered");
+        assert!(
+            ahead < FAR_TOO_MANY,
+            "{ahead} items were pulled and not delivered"
+        );
         self.next += 1;
         Some(self.next - 1)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         // Says that there is plenty, so that nobody is kept from taking it.
-        ((self.end - self.next).try_into().unwrap_or(usize::MAX), None)
+        (
+            (self.end - self.next).try_into().unwrap_or(usize::MAX),
+            None,
+        )
     }
 }
 
@@ -90,7 +96,10 @@ pub(in crate::conformance) fn the_bound_holds_for_ordered(subject: &Subject) {
             ledger.deliver();
         }
         let seen = ledger.most_ahead();
-        assert!(seen <= bound, "{seen} items in flight, with a bound of {bound}");
+        assert!(
+            seen <= bound,
+            "{seen} items in flight, with a bound of {bound}"
+        );
     }
 }
 
@@ -103,7 +112,10 @@ pub(in crate::conformance) fn the_bound_holds_for_as_completed(subject: &Subject
             ledger.deliver();
         }
         let seen = ledger.most_ahead();
-        assert!(seen <= bound, "{seen} items in flight, with a bound of {bound}");
+        assert!(
+            seen <= bound,
+            "{seen} items in flight, with a bound of {bound}"
+        );
     }
 }
 
@@ -114,7 +126,10 @@ pub(in crate::conformance) fn the_bound_holds_for_for_each(subject: &Subject) {
         let map = pool.map(input, identity).in_flight(bound);
         unwrap(map.for_each(|_| ledger.deliver()));
         let seen = ledger.most_ahead();
-        assert!(seen <= bound, "{seen} items in flight, with a bound of {bound}");
+        assert!(
+            seen <= bound,
+            "{seen} items in flight, with a bound of {bound}"
+        );
     }
 }
 
@@ -136,7 +151,10 @@ pub(in crate::conformance) fn the_default_bound_is_finite(subject: &Subject) {
     // The input panics when the map runs away.
     let mut map = unwrap(pool.map(input, identity).ordered());
     for n in 0..FAR_TOO_MANY as u64 {
-        assert_eq!(unwrap(map.next().expect("an endless map has a next item")), n);
+        assert_eq!(
+            unwrap(map.next().expect("an endless map has a next item")),
+            n
+        );
         ledger.deliver();
     }
 }
@@ -155,5 +173,8 @@ pub(in crate::conformance) fn a_finished_stream_has_pulled_every_item_once(subje
     let (input, ledger) = Watched::new(20_000);
     let map = unwrap(pool.map(input, identity).ordered());
     let num = map.inspect(|_| ledger.deliver()).count();
-    assert_eq!((num, ledger.pulled.load(Ordering::SeqCst)), (20_000, 20_000));
+    assert_eq!(
+        (num, ledger.pulled.load(Ordering::SeqCst)),
+        (20_000, 20_000)
+    );
 }

@@ -37,7 +37,10 @@ pub(in crate::conformance) fn the_input_is_entered_by_one_thread_at_a_time(subje
     };
     let num = unwrap(pool.map(input, identity).as_completed()).count();
     assert_eq!(num, 2000);
-    assert!(!was_disturbed.load(Ordering::SeqCst), "two threads were inside");
+    assert!(
+        !was_disturbed.load(Ordering::SeqCst),
+        "two threads were inside"
+    );
 }
 
 /// Ten items, and then a panic.
@@ -66,7 +69,9 @@ pub(in crate::conformance) fn a_panic_in_the_input_reaches_every_kind_of_caller(
 
 pub(in crate::conformance) fn items_before_a_panic_in_the_input_are_delivered(subject: &Subject) {
     let pool = subject.pool();
-    let map = pool.map(broken_input(), identity).on_error(ErrorPolicy::Collect);
+    let map = pool
+        .map(broken_input(), identity)
+        .on_error(ErrorPolicy::Collect);
     let mut outcomes: Vec<_> = unwrap(map.ordered()).collect();
     let last = outcomes.pop().expect("the panic is reported");
     assert!(matches!(
@@ -79,11 +84,16 @@ pub(in crate::conformance) fn items_before_a_panic_in_the_input_are_delivered(su
 
 pub(in crate::conformance) fn outcomes_end_with_the_panic_of_the_input(subject: &Subject) {
     let pool = subject.pool();
-    let map = pool.map(broken_input(), identity).on_error(ErrorPolicy::Collect);
+    let map = pool
+        .map(broken_input(), identity)
+        .on_error(ErrorPolicy::Collect);
     let outcomes = unwrap(map.outcomes());
     assert_eq!(outcomes.len(), 11, "{outcomes:?}");
     let last = outcomes[10].as_ref().unwrap_err();
-    assert!(matches!(last.kind(), TaskErrorKind::InputPanicked(_)), "{last}");
+    assert!(
+        matches!(last.kind(), TaskErrorKind::InputPanicked(_)),
+        "{last}"
+    );
     assert!(outcomes[..10].iter().all(Result::is_ok), "{outcomes:?}");
 }
 
@@ -133,7 +143,13 @@ impl Iterator for Liar {
 
 pub(in crate::conformance) fn a_wrong_size_hint_loses_nothing_in_silence(subject: &Subject) {
     let pool = subject.pool();
-    for hint in [(0, Some(0)), (3, Some(3)), (500, Some(500)), (usize::MAX, None), (0, None)] {
+    for hint in [
+        (0, Some(0)),
+        (3, Some(3)),
+        (500, Some(500)),
+        (usize::MAX, None),
+        (0, None),
+    ] {
         match pool.map(Liar(0..100, hint), identity).collect::<Vec<_>>() {
             Ok(results) => assert_eq!(results.len(), 100, "collect with a hint of {hint:?}"),
             Err(error) => assert!(error.to_string().contains("size_hint"), "{error}"),

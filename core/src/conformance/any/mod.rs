@@ -54,7 +54,9 @@ fn fear_7(n: u64) -> u64 {
 
 /// The failure that each ending of the same map reports, as text; `None` if it reports
 /// none.
-fn failures<'e, It, W>(map: impl Fn() -> Map<'e, Pool, It, W>) -> [(&'static str, Option<String>); 5]
+fn failures<'e, It, W>(
+    map: impl Fn() -> Map<'e, Pool, It, W>,
+) -> [(&'static str, Option<String>); 5]
 where
     Reach: Engine<Pool, It, W> + StreamEngine<Pool, It, W>,
     It: IntoIterator,

@@ -37,7 +37,11 @@ impl Diary {
         let finished = self.finished.lock();
         assert_eq!(finished.len(), 1, "ends of {what}");
         let tally = self.started.lock()[0].tally();
-        assert_eq!(tally, finished[0].tally(), "the tally after the end of {what}");
+        assert_eq!(
+            tally,
+            finished[0].tally(),
+            "the tally after the end of {what}"
+        );
         finished[0]
     }
 }
@@ -53,8 +57,12 @@ pub(in crate::conformance) fn the_beginning_and_the_end_are_told_once(subject: &
     };
     told("collect", &|it| drop(unwrap(map(it).collect::<Vec<_>>())));
     told("outcomes", &|it| drop(unwrap(map(it).outcomes())));
-    told("ordered", &|it| assert_eq!(unwrap(map(it).ordered()).count(), 500));
-    told("as_completed", &|it| assert_eq!(unwrap(map(it).as_completed()).count(), 500));
+    told("ordered", &|it| {
+        assert_eq!(unwrap(map(it).ordered()).count(), 500)
+    });
+    told("as_completed", &|it| {
+        assert_eq!(unwrap(map(it).as_completed()).count(), 500)
+    });
     told("for_each", &|it| assert!(map(it).for_each(drop).is_ok()));
     told("run", &|it| assert!(map(it).run().is_ok()));
     told("collect of a vector", &|it| {

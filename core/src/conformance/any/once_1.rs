@@ -6,7 +6,10 @@ use crate::{ErrorPolicy, as_completed};
 pub(in crate::conformance) fn every_submitted_task_gives_its_result(subject: &Subject) {
     let pool = subject.pool();
     let handles: Vec<_> = (0..2000).map(|n| pool.submit(n, identity)).collect();
-    let sum: u64 = handles.into_iter().map(|handle| unwrap(handle.join())).sum();
+    let sum: u64 = handles
+        .into_iter()
+        .map(|handle| unwrap(handle.join()))
+        .sum();
     assert_eq!(sum, 1999 * 1000);
 }
 
@@ -36,9 +39,17 @@ pub(in crate::conformance) fn as_completed_handles_yield_each_task_once(subject:
 
 pub(in crate::conformance) fn outcomes_has_one_entry_for_each_item(subject: &Subject) {
     let pool = subject.pool();
-    for policy in [ErrorPolicy::FailFast, ErrorPolicy::Collect, ErrorPolicy::Skip] {
+    for policy in [
+        ErrorPolicy::FailFast,
+        ErrorPolicy::Collect,
+        ErrorPolicy::Skip,
+    ] {
         let map = pool.try_map(0..500, dislike_7).on_error(policy);
-        assert_eq!(unwrap(map.outcomes()).len(), 500, "outcomes under {policy:?}");
+        assert_eq!(
+            unwrap(map.outcomes()).len(),
+            500,
+            "outcomes under {policy:?}"
+        );
     }
 }
 
@@ -54,7 +65,9 @@ pub(in crate::conformance) fn the_result_of_an_unwatched_task_is_dropped_in_peac
 
 pub(in crate::conformance) fn retries_give_up_after_the_last(subject: &Subject) {
     let pool = subject.pool();
-    let map = pool.try_map(0..20, dislike_7).on_error(ErrorPolicy::Collect);
+    let map = pool
+        .try_map(0..20, dislike_7)
+        .on_error(ErrorPolicy::Collect);
     let outcomes = unwrap(map.retries(2).outcomes());
     for (index, outcome) in outcomes.into_iter().enumerate() {
         match outcome {

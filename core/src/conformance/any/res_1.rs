@@ -8,7 +8,11 @@ fn check(pool: &Pool, after: &str) {
     let map = pool.map(wanted.clone(), identity);
     assert_eq!(unwrap(map.collect::<Vec<_>>()), wanted, "collect {after}");
     let map = unwrap(pool.map(0..400, identity).ordered());
-    assert_eq!(map.map(unwrap).collect::<Vec<_>>(), wanted, "ordered {after}");
+    assert_eq!(
+        map.map(unwrap).collect::<Vec<_>>(),
+        wanted,
+        "ordered {after}"
+    );
     assert_eq!(unwrap(pool.submit(3, identity).join()), 3, "submit {after}");
 }
 

@@ -38,7 +38,11 @@ pub(in crate::conformance) fn every_map_is_refused_after_a_shutdown(subject: &Su
 pub(in crate::conformance) fn a_refused_map_is_an_error_under_every_policy(subject: &Subject) {
     let pool = subject.pool();
     pool.shutdown(Shutdown::Drain);
-    for policy in [ErrorPolicy::Collect, ErrorPolicy::Skip, ErrorPolicy::StopAfter(9)] {
+    for policy in [
+        ErrorPolicy::Collect,
+        ErrorPolicy::Skip,
+        ErrorPolicy::StopAfter(9),
+    ] {
         for (ending, failure) in failures(|| pool.map(0..50, identity).on_error(policy)) {
             let failure = failure.unwrap_or_default();
             assert!(

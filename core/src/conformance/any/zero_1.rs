@@ -69,7 +69,10 @@ fn check(what: &str, result: Result<usize, SetupError>) {
         Err(error) => error,
     };
     assert_eq!(error.kind(), SetupErrorKind::InvalidOption, "{error}");
-    assert!(error.to_string().contains(what), "{what} is not named: {error}");
+    assert!(
+        error.to_string().contains(what),
+        "{what} is not named: {error}"
+    );
 }
 
 pub(in crate::conformance) fn options_that_make_no_sense_are_errors(subject: &Subject) {
@@ -111,7 +114,10 @@ pub(in crate::conformance) fn items_and_results_may_have_no_size(subject: &Subje
     assert_eq!(results.len(), 5000);
     let results: Vec<u8> = unwrap(pool.map(vec![(); 5000], |()| 1).collect());
     assert_eq!(results, [1; 5000]);
-    assert_eq!(unwrap(pool.map(vec![(); 5000], |()| ()).ordered()).count(), 5000);
+    assert_eq!(
+        unwrap(pool.map(vec![(); 5000], |()| ()).ordered()).count(),
+        5000
+    );
 }
 
 pub(in crate::conformance) fn waiting_for_no_handles_returns_at_once(subject: &Subject) {

@@ -180,7 +180,10 @@ pub(in crate::conformance) fn a_map_inside_a_cancelled_task_ends(subject: &Subje
                 let asked = CancellationToken::current().wait_timeout(LONG);
                 assert!(asked, "nobody asked");
             });
-            map.run().unwrap_err().first().is_some_and(|it| it.is_cancelled())
+            map.run()
+                .unwrap_err()
+                .first()
+                .is_some_and(|it| it.is_cancelled())
         }
     });
     started.wait_for(1);

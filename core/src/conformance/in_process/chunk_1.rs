@@ -42,7 +42,11 @@ pub(in crate::conformance) fn a_cancelled_chunk_ends_after_the_running_item(subj
         let map = map.chunk_size(chunk_size).on_error(ErrorPolicy::Collect);
         let outcomes = map.cancel_token(&token).outcomes().unwrap();
         let num_ok = outcomes.iter().filter(|it| it.is_ok()).count();
-        assert_eq!((num_ok, outcomes.len()), (5, 100), "in chunks of {chunk_size}");
+        assert_eq!(
+            (num_ok, outcomes.len()),
+            (5, 100),
+            "in chunks of {chunk_size}"
+        );
     }
 }
 

@@ -38,9 +38,7 @@ pub(in crate::conformance) fn waiting_tasks_resolve_when_the_pool_is_dropped(sub
     }
 }
 
-pub(in crate::conformance) fn values_of_waiting_tasks_are_dropped_with_the_pool(
-    subject: &Subject,
-) {
+pub(in crate::conformance) fn values_of_waiting_tasks_are_dropped_with_the_pool(subject: &Subject) {
     let value = Arc::new(());
     let pool = subject.pool();
     let gate = Gate::new();
@@ -101,7 +99,11 @@ pub(in crate::conformance) fn a_scope_that_is_left_by_a_panic_cancels_what_waits
     gate.open();
     assert!(caught.is_err(), "the panic was lost");
     pool.submit((), |()| ()).join().unwrap();
-    assert_eq!(num_run.into_inner(), 0, "tasks that have run in spite of it");
+    assert_eq!(
+        num_run.into_inner(),
+        0,
+        "tasks that have run in spite of it"
+    );
 }
 
 pub(in crate::conformance) fn borrowed_data_is_not_used_after_the_map(subject: &Subject) {
@@ -113,7 +115,13 @@ pub(in crate::conformance) fn borrowed_data_is_not_used_after_the_map(subject: &
         drop(data);
         assert!(results.iter().all(|n| *n == round));
         let data = vec![round.to_string(); 64];
-        let fail = |text: &String| if round % 2 == 0 { Err("even") } else { Ok(text.len()) };
+        let fail = |text: &String| {
+            if round % 2 == 0 {
+                Err("even")
+            } else {
+                Ok(text.len())
+            }
+        };
         let _ = pool.try_map(&data, fail).run();
     }
 }

@@ -20,7 +20,11 @@ pub(in crate::conformance) fn with_one_worker_nothing_starts_after_the_failure(s
     };
     let items: Vec<u64> = (0..5000).collect();
     pool.try_map(items, fail).collect::<Vec<_>>().unwrap_err();
-    assert_eq!(num_started.swap(0, Ordering::SeqCst), 101, "collect of a vector");
+    assert_eq!(
+        num_started.swap(0, Ordering::SeqCst),
+        101,
+        "collect of a vector"
+    );
     pool.try_map(0..5000, fail).collect::<Vec<_>>().unwrap_err();
     assert_eq!(num_started.swap(0, Ordering::SeqCst), 101, "collect");
     pool.try_map(0..5000, fail).for_each(drop).unwrap_err();
@@ -50,7 +54,10 @@ pub(in crate::conformance) fn nothing_starts_once_the_failure_is_known(subject: 
         map.observe(Known(is_known.clone())).run().unwrap_err();
         // Each other worker may have been about to start one.
         let num_late = num_late.into_inner();
-        assert!(num_late <= num_workers, "{num_late} items started afterwards");
+        assert!(
+            num_late <= num_workers,
+            "{num_late} items started afterwards"
+        );
     }
 }
 

@@ -215,7 +215,9 @@ pub(in crate::conformance) fn a_task_may_wait_for_several(subject: &Subject) {
             assert_eq!(wait(&handles, When::All, None).len(), 20);
             let again = (0..20).map(|n| inner.submit(n, |n: u64| n));
             let sum = as_completed(again).map(|(_, it)| it.unwrap()).sum::<u64>();
-            handles.into_iter().fold(sum, |sum, it| sum + it.join().unwrap())
+            handles
+                .into_iter()
+                .fold(sum, |sum, it| sum + it.join().unwrap())
         });
         assert_eq!(task.join().unwrap(), 380);
     });

@@ -32,7 +32,10 @@ pub(in crate::conformance) fn every_item_starts_once(subject: &Subject) {
     pool.map(0..3000, start(&starts)).run().unwrap();
     check(&starts, "a range");
     let starts = counters(3000);
-    assert_eq!(pool.map(0..3000, start(&starts)).ordered().unwrap().count(), 3000);
+    assert_eq!(
+        pool.map(0..3000, start(&starts)).ordered().unwrap().count(),
+        3000
+    );
     check(&starts, "an ordered map");
     let starts = counters(3000);
     let map = pool.map(0..3000, start(&starts)).as_completed().unwrap();
@@ -134,14 +137,20 @@ pub(in crate::conformance) fn every_item_and_result_is_dropped_once(subject: &Su
     let pool = subject.pool();
     let living = Arc::new(AtomicUsize::new(0));
     // Items and results with the same layout, and with different ones.
-    let results: Vec<Living> = pool.map(items(&living, 500), |(_, it)| it).collect().unwrap();
+    let results: Vec<Living> = pool
+        .map(items(&living, 500), |(_, it)| it)
+        .collect()
+        .unwrap();
     assert_eq!(living.load(Ordering::SeqCst), 500);
     drop(results);
     let results: Vec<_> = pool.map(items(&living, 500), |it| it).collect().unwrap();
     assert_eq!(living.load(Ordering::SeqCst), 500);
     drop(results);
     pool.map(items(&living, 500), |it| it).run().unwrap();
-    let map = pool.map(items(&living, 500), |it| it).as_completed().unwrap();
+    let map = pool
+        .map(items(&living, 500), |it| it)
+        .as_completed()
+        .unwrap();
     assert_eq!(map.count(), 500);
     drop(pool);
     assert_eq!(living.load(Ordering::SeqCst), 0, "values are left");
@@ -153,7 +162,9 @@ pub(in crate::conformance) fn every_value_is_dropped_once_when_a_map_fails(subje
     for chunk_size in [1, 7, 1000] {
         for bad in [0, 1, 250, 499] {
             let fail = move |(n, it)| if n == bad { Err("bad") } else { Ok(it) };
-            let map = pool.try_map(items(&living, 500), fail).chunk_size(chunk_size);
+            let map = pool
+                .try_map(items(&living, 500), fail)
+                .chunk_size(chunk_size);
             assert!(map.collect::<Vec<Living>>().is_err());
             let fail = move |(n, it)| {
                 assert!(n != bad);
@@ -162,7 +173,9 @@ pub(in crate::conformance) fn every_value_is_dropped_once_when_a_map_fails(subje
             let map = pool.map(items(&living, 500), fail).chunk_size(chunk_size);
             assert!(map.collect::<Vec<_>>().is_err());
             let fail = move |(n, it)| if n == bad { Err("bad") } else { Ok(it) };
-            let map = pool.try_map(items(&living, 500), fail).chunk_size(chunk_size);
+            let map = pool
+                .try_map(items(&living, 500), fail)
+                .chunk_size(chunk_size);
             drop(map.outcomes().unwrap());
             assert_eq!(living.load(Ordering::SeqCst), 0, "values are left");
         }
@@ -177,7 +190,10 @@ pub(in crate::conformance) fn every_value_is_dropped_once_when_an_iterator_is_le
     for num_taken in [0, 1, 100] {
         let map = pool.map(items(&living, 500), |it| it).ordered().unwrap();
         drop(map.take(num_taken).collect::<Vec<_>>());
-        let map = pool.map(items(&living, 500), |it| it).as_completed().unwrap();
+        let map = pool
+            .map(items(&living, 500), |it| it)
+            .as_completed()
+            .unwrap();
         drop(map.take(num_taken).collect::<Vec<_>>());
     }
     drop(pool);

@@ -133,13 +133,19 @@ impl Observer for Listener {}
 
 pub(in crate::conformance) fn an_error_may_panic_when_it_is_printed(subject: &Subject) {
     let pool = subject.pool();
-    for policy in [ErrorPolicy::FailFast, ErrorPolicy::Collect, ErrorPolicy::Skip] {
+    for policy in [
+        ErrorPolicy::FailFast,
+        ErrorPolicy::Collect,
+        ErrorPolicy::Skip,
+    ] {
         let fail = |n| if n % 3 == 0 { Err(Unspeakable) } else { Ok(n) };
         let map = pool.try_map(0..10, fail).on_error(policy).observe(Listener);
         let outcomes = map.outcomes().unwrap();
         assert_eq!(outcomes.len(), 10);
         assert!(outcomes[0].is_err(), "under {policy:?}");
-        let map = pool.try_map((0..10).collect::<Vec<_>>(), fail).observe(Listener);
+        let map = pool
+            .try_map((0..10).collect::<Vec<_>>(), fail)
+            .observe(Listener);
         assert!(map.collect::<Vec<_>>().is_err());
     }
     check(&pool);
@@ -218,7 +224,11 @@ impl Drop for Touchy {
 
 pub(in crate::conformance) fn an_error_may_panic_when_it_is_dropped(subject: &Subject) {
     let pool = subject.pool();
-    for policy in [ErrorPolicy::FailFast, ErrorPolicy::Collect, ErrorPolicy::Skip] {
+    for policy in [
+        ErrorPolicy::FailFast,
+        ErrorPolicy::Collect,
+        ErrorPolicy::Skip,
+    ] {
         for retries in [0, 2] {
             let map = pool.try_map(0..10, |_| Err::<(), _>(Touchy));
             let map = map.on_error(policy).retries(retries);

@@ -33,7 +33,9 @@ pub(in crate::conformance) fn as_many_items_of_a_map_run_at_once_as_declared(sub
     let num = pool.parallelism().get();
     let there = Counter::new();
     let items: Vec<usize> = (0..num).collect();
-    pool.map(items, |_| there.meet(num)).collect::<Vec<_>>().unwrap();
+    pool.map(items, |_| there.meet(num))
+        .collect::<Vec<_>>()
+        .unwrap();
     let there = Counter::new();
     pool.map(0..num, |_| there.meet(num)).run().unwrap();
 }
@@ -80,7 +82,10 @@ pub(in crate::conformance) fn never_more_jobs_run_at_once_than_declared(subject:
         handle.join().unwrap();
     }
     let most = most.load(Ordering::SeqCst);
-    assert!(most <= declared, "{most} jobs ran at once; `parallelism` says {declared}");
+    assert!(
+        most <= declared,
+        "{most} jobs ran at once; `parallelism` says {declared}"
+    );
 }
 
 pub(in crate::conformance) fn submit_returns_before_the_task_ends(subject: &Subject) {
@@ -112,6 +117,10 @@ pub(in crate::conformance) fn tasks_run_on_threads_of_the_executor(subject: &Sub
     let caller = std::thread::current().id();
     for _ in 0..20 {
         let task = pool.submit((), |()| std::thread::current().id());
-        assert_ne!(task.join().unwrap(), caller, "a task ran on the caller's thread");
+        assert_ne!(
+            task.join().unwrap(),
+            caller,
+            "a task ran on the caller's thread"
+        );
     }
 }

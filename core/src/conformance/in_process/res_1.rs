@@ -28,13 +28,18 @@ pub(in crate::conformance) fn every_state_is_made_and_taken_once(subject: &Subje
 pub(in crate::conformance) fn a_state_is_never_used_by_two_threads_at_once(subject: &Subject) {
     let pool = subject.pool();
     // `Cell` is not `Sync`: that it compiles is half of the case.
-    let map = pool.init(|| std::cell::Cell::new(0)).map(0..2000, |cell, n: u64| {
-        cell.set(n);
-        std::thread::yield_now();
-        cell.get() == n
-    });
+    let map = pool
+        .init(|| std::cell::Cell::new(0))
+        .map(0..2000, |cell, n: u64| {
+            cell.set(n);
+            std::thread::yield_now();
+            cell.get() == n
+        });
     let results: Vec<bool> = map.collect().unwrap();
-    assert!(results.into_iter().all(|it| it), "two threads shared a state");
+    assert!(
+        results.into_iter().all(|it| it),
+        "two threads shared a state"
+    );
 }
 
 pub(in crate::conformance) fn a_left_behind_item_does_not_disturb_the_next_map(subject: &Subject) {
@@ -75,6 +80,12 @@ pub(in crate::conformance) fn a_worker_is_no_worker_after_the_map(subject: &Subj
     assert!(!CancellationToken::current().is_cancelled());
     let shared = Arc::new(());
     let held = shared.clone();
-    pool.map(0..10, move |_| Arc::strong_count(&held)).run().unwrap();
-    assert_eq!(Arc::strong_count(&shared), 1, "the function of a map is still held");
+    pool.map(0..10, move |_| Arc::strong_count(&held))
+        .run()
+        .unwrap();
+    assert_eq!(
+        Arc::strong_count(&shared),
+        1,
+        "the function of a map is still held"
+    );
 }

@@ -32,7 +32,10 @@ fn occupy(pool: &Pool, gate: &Gate) -> Vec<Handle<'static, ()>> {
 fn check_running(handles: Vec<Handle<'static, ()>>) {
     for handle in handles {
         let result = handle.join();
-        assert!(result.is_ok(), "a running task did not end in peace: {result:?}");
+        assert!(
+            result.is_ok(),
+            "a running task did not end in peace: {result:?}"
+        );
     }
 }
 
@@ -125,7 +128,10 @@ pub(in crate::conformance) fn an_abort_ends_a_running_map(subject: &Subject) {
     });
     let map = pool.map(0..1000, |_| {
         started.add();
-        assert!(CancellationToken::current().wait_timeout(LONG), "nobody asked");
+        assert!(
+            CancellationToken::current().wait_timeout(LONG),
+            "nobody asked"
+        );
     });
     let error = map.run().unwrap_err();
     assert!(error.first().unwrap().is_cancelled(), "{error}");
@@ -168,7 +174,10 @@ pub(in crate::conformance) fn a_running_map_ends_whatever_the_shutdown(subject: 
             let outcomes: Vec<_> = map.collect();
             let is_complete = outcomes.len() == 2000 && outcomes.iter().all(Result::is_ok);
             let is_broken = outcomes.last().is_some_and(Result::is_err);
-            assert!(is_complete || is_broken, "{how:?} at item {at}: cut without a word");
+            assert!(
+                is_complete || is_broken,
+                "{how:?} at item {at}: cut without a word"
+            );
         }
     }
 }

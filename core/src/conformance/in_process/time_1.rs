@@ -122,7 +122,10 @@ pub(in crate::conformance) fn a_deadline_ends_the_map(subject: &Subject) {
         let has_ended = match outcome {
             Ok(_) => index == 0,
             Err(error) if error.is_timeout() => index == 0,
-            Err(error) => matches!(error.kind(), TaskErrorKind::Cancelled(CancelReason::Deadline)),
+            Err(error) => matches!(
+                error.kind(),
+                TaskErrorKind::Cancelled(CancelReason::Deadline)
+            ),
         };
         assert!(has_ended, "item {index}: {outcome:?}");
     }

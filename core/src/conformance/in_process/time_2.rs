@@ -21,7 +21,9 @@ pub(in crate::conformance) fn join_timeout_gives_the_handle_back(subject: &Subje
     let gate = Gate::new();
     let handle = slow(&pool, &gate);
     let handle = handle.join_timeout(SHORT).expect_err("the gate is closed");
-    let handle = handle.join_timeout(Duration::ZERO).expect_err("the gate is closed");
+    let handle = handle
+        .join_timeout(Duration::ZERO)
+        .expect_err("the gate is closed");
     assert!(!handle.is_finished());
     gate.open();
     assert!(!handle.join().unwrap(), "waiting has cancelled the task");
