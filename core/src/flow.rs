@@ -40,8 +40,8 @@ use crate::options::Options;
 use crate::pace::Pace;
 use crate::panic::{Panic, catch, drop_quietly};
 use crate::sync::Mutex;
-use crate::sync::thread::{self, ThreadId};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::thread::{self, ThreadId};
 use crate::task::cause;
 use crate::work::{self, Work};
 use crate::{CancellationToken, TaskError, TaskErrorKind, frame};
@@ -349,7 +349,7 @@ where
     }
 
     /// How many items were pulled and not delivered yet, or a few more.
-    fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         // In this order: an item is pulled before it is delivered, so what is loaded second
         // is not less. The other way round, items that pass between the loads would make
         // the difference negative.

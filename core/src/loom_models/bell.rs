@@ -45,7 +45,9 @@ fn loom_small_news_end_a_sleep() {
             })
         });
         world.wait_for(2);
-        ringers.map(|ringer| ringer.join().unwrap());
+        for ringer in ringers {
+            ringer.join().unwrap();
+        }
     });
 }
 

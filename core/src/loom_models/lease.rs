@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Gate, Seen, Threads};
+use super::{Gate, Seen, Threads, panic_quietly};
 use crate::job::{GaveUp, Job};
 use crate::lease::{Lease, Lent, lend};
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -166,12 +166,39 @@ fn loom_cancel_against_completion() {
     });
 }
 
+/// Work that unwinds, against its contract, does not make its caller wait for ever.
+#[test]
+fn loom_a_panic_in_the_work_of_a_lease() {
+    struct Unwinds(CancellationToken);
+    impl Lent for Unwinds {
+        fn work(&self) {
+            panic_quietly()
+        }
+        fn is_exhausted(&self) -> bool {
+            true
+        }
+        fn token(&self) -> &CancellationToken {
+            &self.0
+        }
+    }
+    loom::model(|| {
+        let pool = Threads::new(1);
+        let ended = lend(KEY, Arc::new(Unwinds(CancellationToken::new())), |lease| {
+            lease.spawn(&pool);
+            lease.wait()
+        });
+        assert_eq!(ended, Ok(()));
+    });
+}
+
 /// Work that borrows nothing may be abandoned under a worker; the last of them drops it.
 #[test]
 fn loom_abandoned_work_is_dropped_once() {
     struct Owned(Arc<Gate>, CancellationToken);
     impl Lent for Owned {
-        fn work(&self) {}
+        fn work(&self) {
+            self.0.open();
+        }
         fn is_exhausted(&self) -> bool {
             false
         }

@@ -184,7 +184,9 @@ fn loom_waiting_for_several() {
         let handles = [1, 2].map(|n| pool.submit(n, Seen::new));
         let done = wait(&handles, When::First, None);
         assert!(!done.is_empty());
-        let sum: u32 = as_completed(handles).map(|(_, seen)| seen.unwrap().get()).sum();
+        let sum: u32 = as_completed(handles)
+            .map(|(_, seen)| seen.unwrap().get())
+            .sum();
         assert_eq!(sum, 3);
     });
 }
