@@ -25,7 +25,6 @@ mod limits;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
@@ -42,6 +41,7 @@ use crate::pace::Pace;
 use crate::panic::{Panic, catch, drop_quietly};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::thread::{self, ThreadId};
 use crate::task::cause;
 use crate::work::{self, Work};
 use crate::{CancellationToken, TaskError, TaskErrorKind, frame};
@@ -349,7 +349,7 @@ where
     }
 
     /// How many items were pulled and not delivered yet, or a few more.
-    fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         // In this order: an item is pulled before it is delivered, so what is loaded second
         // is not less. The other way round, items that pass between the loads would make
         // the difference negative.
@@ -584,7 +584,7 @@ where
         let is_consumer = self
             .calling
             .lock()
-            .is_some_and(|id| id == std::thread::current().id());
+            .is_some_and(|id| id == thread::current().id());
         self.work_in(number, is_consumer);
         self.free_lanes.lock().push(number);
     }

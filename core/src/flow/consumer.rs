@@ -9,6 +9,7 @@ use crate::control::Control;
 use crate::events::{Feed, Indexed, Order, Sorter, ends_input};
 use crate::job::GaveUp;
 use crate::lease::Lease;
+use crate::sync::thread;
 use crate::work::Work;
 use crate::{CancelReason, Executor, TaskError, frame};
 
@@ -80,7 +81,7 @@ where
         }
         let num_out = self.lease.tickets();
         let wanted = num_out.saturating_add(self.flow.num_waiting());
-        *self.flow.calling.lock() = Some(std::thread::current().id());
+        *self.flow.calling.lock() = Some(thread::current().id());
         for _ in num_out..wanted.min(self.flow.num_workers) {
             self.lease.spawn(self.executor);
         }

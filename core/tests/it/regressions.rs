@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -257,4 +257,21 @@ fn an_empty_map_has_no_outcomes_after_shutdown_either() {
     let outcomes = map().outcomes().unwrap();
     assert!(outcomes.is_empty(), "{outcomes:?}");
     assert_eq!(map().ordered().unwrap().count(), 0);
+}
+
+/// Not a bug of the past: what `collect` promises of a claim that is under way.
+#[test]
+fn a_map_that_is_stopped_starts_no_further_item_of_a_claim() {
+    let pool = InlineExecutor::new();
+    let token = CancellationToken::new();
+    let num_started = AtomicUsize::new(0);
+    let map = pool.map((0..10).collect::<Vec<_>>(), |n| {
+        num_started.fetch_add(1, Ordering::Relaxed);
+        if n == 2 {
+            token.cancel();
+        }
+    });
+    let map = map.cancel_token(&token).chunk_size(10);
+    assert!(map.collect::<Vec<_>>().is_err());
+    assert_eq!(num_started.into_inner(), 3);
 }
