@@ -47,16 +47,22 @@ impl Bell {
         self.state.store(AWAKE, Ordering::Relaxed);
     }
 
-    /// Sleeps until the bell has rung since it was set, or the nap is over.
-    pub(crate) fn sleep(&self) {
+    /// Sleeps until the bell has rung since it was set, or the nap is over, or the deadline
+    /// has passed.
+    pub(crate) fn sleep(&self, deadline: Option<Instant>) {
         let mut guard = self.lock.lock();
-        let nap_ends = Instant::now() + NAP;
-        loop {
-            match self.state.load(Ordering::Relaxed) {
-                AWAKE => return,
-                ASLEEP => self.rung.wait(&mut guard),
-                _ => {
-                    if self.rung.wait_until(&mut guard, nap_ends).timed_out() {
+        let until = match self.state.load(Ordering::Relaxed) {
+            NAPPING => {
+                let nap_ends = Instant::now() + NAP;
+                Some(deadline.map_or(nap_ends, |deadline| deadline.min(nap_ends)))
+            }
+            _ => deadline,
+        };
+        while self.state.load(Ordering::Relaxed) != AWAKE {
+            match until {
+                None => self.rung.wait(&mut guard),
+                Some(until) => {
+                    if self.rung.wait_until(&mut guard, until).timed_out() {
                         return self.unset();
                     }
                 }

@@ -73,6 +73,8 @@ pub enum CancelReason {
     ShutDown,
     /// The consumer of the results went away.
     Abandoned,
+    /// The work around it was cancelled: the item of another map that it is part of.
+    Outer,
 }
 
 /// What a `cancel` did. It is always the truth.
@@ -90,13 +92,22 @@ pub enum CancelOutcome {
 }
 
 impl CancelReason {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Asked,
         Self::OtherFailed,
         Self::Deadline,
         Self::ShutDown,
         Self::Abandoned,
+        Self::Outer,
     ];
+
+    /// What those below are told: the failure and the deadline of one map are not theirs.
+    fn below(self) -> Self {
+        match self {
+            Self::OtherFailed | Self::Deadline => Self::Outer,
+            reason => reason,
+        }
+    }
 
     fn to_code(self) -> u8 {
         self as u8 + 1
@@ -115,6 +126,7 @@ impl fmt::Display for CancelReason {
             Self::Deadline => "because the deadline of the map passed",
             Self::ShutDown => "because the executor was shut down",
             Self::Abandoned => "because its result was no longer wanted",
+            Self::Outer => "because the work around it was cancelled",
         })
     }
 }
@@ -162,7 +174,7 @@ impl CancellationToken {
     pub(crate) fn adopt(&self, child: &Self) {
         let late = self.attach(Below::Child(Arc::downgrade(&child.0)));
         if let Some(reason) = late {
-            child.cancel_because(reason);
+            child.cancel_because(reason.below());
         }
     }
 
@@ -222,7 +234,7 @@ impl CancellationToken {
             match below {
                 Below::Child(child) => {
                     if let Some(child) = child.upgrade() {
-                        Self(child).cancel_because(reason);
+                        Self(child).cancel_because(reason.below());
                     }
                 }
                 Below::Listener(listener) => {

@@ -124,6 +124,10 @@ impl Control {
 
     /// Logs a failure if it is skipped, and tells the observers.
     fn tell_failure<E: fmt::Display>(&self, index: usize, error: &TaskError<E>, ends_input: bool) {
+        if self.is_finished.load(Ordering::Acquire) {
+            // Left behind: the books are closed.
+            return;
+        }
         let is_logged = self.policy == ErrorPolicy::Skip && !ends_input;
         if !is_logged && !self.observers.is_some() {
             return;

@@ -84,6 +84,7 @@ where
     /// Has each worker make a state from the context.
     pub fn init<S, Init>(self, init: Init) -> StateCrew<'e, E, C, Init, fn(S), InProcess>
     where
+        S: Send,
         Init: Fn(&C) -> S + Send + Sync,
     {
         StateCrew::new(self.executor, self.context, init, drop::<S> as fn(S))
@@ -127,6 +128,7 @@ where
         f: F,
     ) -> Map<'e, E, It, WithState<C, Init, Exit, Plain<F>>>
     where
+        S: Send,
         Init: Make<C, State = S>,
         Exit: Fn(S) + Send + Sync,
         It: IntoIterator<Item: Send, IntoIter: Send>,
@@ -144,6 +146,7 @@ where
         f: F,
     ) -> Map<'e, E, It, WithState<C, Init, Exit, Trying<F>>>
     where
+        S: Send,
         Init: Make<C, State = S>,
         Exit: Fn(S) + Send + Sync,
         It: IntoIterator<Item: Send, IntoIter: Send>,

@@ -1,6 +1,7 @@
 //! [`Events`]: the outcomes of a running map one by one, whatever the engine.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use crate::control::Control;
 use crate::map::Ended;
@@ -20,6 +21,28 @@ pub(crate) type Outcome<R, E> = Result<R, TaskError<E>>;
 
 /// An outcome with the index of its item.
 pub(crate) type Indexed<R, E> = (usize, Outcome<R, E>);
+
+/// What a wait for the next of something brought.
+#[derive(Debug)]
+pub(crate) enum Next<T> {
+    /// It.
+    Here(T),
+    /// There will be none.
+    End,
+    /// Nothing before the deadline.
+    NotYet,
+}
+
+impl<T> Next<T> {
+    /// After a wait without a deadline.
+    pub(crate) fn without_deadline(self) -> Option<T> {
+        match self {
+            Self::Here(value) => Some(value),
+            Self::End => None,
+            Self::NotYet => unreachable!("there was no deadline"),
+        }
+    }
+}
 
 /// What a map says while it runs.
 #[derive(Debug)]
@@ -43,8 +66,9 @@ impl<R, E> Event<R, E> {
 
 /// The outcomes of a running map.
 pub(crate) trait Events<R, E> {
-    /// Waits for the next event; `None` when every item has been told of, or after `Broken`.
-    fn next_event(&mut self) -> Option<Event<R, E>>;
+    /// Waits for the next event, until the deadline if there is one; an end when every item
+    /// has been told of, or after `Broken`.
+    fn next_event(&mut self, deadline: Option<Instant>) -> Next<Event<R, E>>;
 
     /// Ends the map, if it has not ended, and says how it went.
     fn finish(&mut self) -> Report;
@@ -52,8 +76,8 @@ pub(crate) trait Events<R, E> {
 
 /// An engine that gives one outcome after the other, whatever the policy.
 pub(crate) trait Feed<R, E> {
-    /// Waits for the next outcome in order; `None` when there will be none.
-    fn next_outcome(&mut self) -> Option<Indexed<R, E>>;
+    /// Waits for the next outcome in order, until the deadline if there is one.
+    fn next_outcome(&mut self, deadline: Option<Instant>) -> Next<Indexed<R, E>>;
 
     /// Takes in what has arrived, without waiting.
     fn receive(&mut self);
@@ -113,7 +137,7 @@ impl<F> Teller<F> {
     where
         F: Feed<R, E>,
     {
-        while let Some(event) = self.next_event() {
+        while let Some(event) = self.next_event(None).without_deadline() {
             tell(event);
         }
         self.feed.control().ended()
@@ -136,25 +160,29 @@ impl<F> Teller<F> {
 }
 
 impl<R, E, F: Feed<R, E>> Events<R, E> for Teller<F> {
-    fn next_event(&mut self) -> Option<Event<R, E>> {
+    fn next_event(&mut self, deadline: Option<Instant>) -> Next<Event<R, E>> {
         while !self.is_over {
-            match self.feed.next_outcome() {
-                Some((_, Err(error))) if self.feed.control().fails_fast() => {
+            match self.feed.next_outcome(deadline) {
+                Next::Here((_, Err(error))) if self.feed.control().fails_fast() => {
                     self.is_failing = true;
                     if let Some(failure) = self.settle(error) {
                         self.is_over = true;
                         self.finish();
-                        return Some(Event::Broken(failure));
+                        return Next::Here(Event::Broken(failure));
                     }
                 }
                 // A hole in the order: only the failure is left to tell.
-                Some(_) if self.is_failing => {}
-                Some((index, outcome)) => return Some(Event::Item(index, outcome)),
-                None => self.is_over = true,
+                Next::Here(_) if self.is_failing => {}
+                Next::Here((index, outcome)) => return Next::Here(Event::Item(index, outcome)),
+                Next::End => self.is_over = true,
+                Next::NotYet => return Next::NotYet,
             }
         }
         self.finish();
-        self.feed.last_word().map(Event::Broken)
+        match self.feed.last_word() {
+            Some(error) => Next::Here(Event::Broken(error)),
+            None => Next::End,
+        }
     }
 
     fn finish(&mut self) -> Report {

@@ -69,9 +69,12 @@ pub(crate) struct Flow<It: Iterator, W: Work<It::Item>> {
     executor: u64,
     num_workers: usize,
     input: Mutex<Input<It>>,
-    /// Items pulled so far. Written under the lock of `input`.
+    /// Whether the books are closed: what is pulled from now on counts for nothing. A lock
+    /// of its own, because that of `input` may be held for as long as the iterator likes.
+    is_closed: Mutex<bool>,
+    /// Items pulled so far. Written under the lock of `is_closed`.
     pulled: AtomicUsize,
-    /// Whether nothing more will be pulled. Written under the lock of `input`.
+    /// Whether nothing more will be pulled. Written under one of the locks above.
     is_exhausted: AtomicBool,
     /// Items that the consumer has handed on. Written by the consumer.
     delivered: AtomicUsize,
@@ -120,6 +123,8 @@ struct FlowOptions<I> {
 struct Input<It> {
     /// `None` once it ended or nobody wants more of it.
     iterator: Option<It>,
+    /// The panic that ended it, until the items before it have been taken.
+    panic: Option<Panic>,
 }
 
 type Lanes<I, W> = Box<[CachePadded<Lane<I, W>>]>;
@@ -129,6 +134,8 @@ struct Lane<I, W: Work<I>> {
     outbox: Mutex<Vec<(usize, Outcome<I, W>)>>,
     /// The item that runs, under limits. Whoever takes it out reports its outcome.
     running: Mutex<Option<RunningItem<I>>>,
+    /// The worker's state, while nobody works here.
+    state: Mutex<Option<W::State>>,
 }
 
 struct RunningItem<I> {
@@ -157,7 +164,7 @@ enum Pulled {
 impl<It, W> Flow<It, W>
 where
     It: Iterator<Item: Send> + Send,
-    W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
+    W: Work<It::Item, Out: Send, Error: Send + fmt::Display, State: Send>,
 {
     pub(crate) fn new(
         iterator: It,
@@ -186,7 +193,9 @@ where
             num_workers,
             input: Mutex::new(Input {
                 iterator: Some(iterator),
+                panic: None,
             }),
+            is_closed: Mutex::new(false),
             pulled: AtomicUsize::new(0),
             is_exhausted: AtomicBool::new(false),
             delivered: AtomicUsize::new(0),
@@ -247,7 +256,7 @@ where
         let mut lane = Worker {
             flow: self,
             number,
-            state: None,
+            state: self.lanes[number].state.lock().take(),
             unposted: Vec::new(),
         };
         let max = match self.options.chunk_size {
@@ -280,7 +289,7 @@ where
                 break;
             }
         }
-        lane.stop();
+        lane.leave();
     }
 
     fn take_again(&self) -> Option<Again<It::Item>> {
@@ -297,29 +306,55 @@ where
         if wanted == 0 || self.control.is_stopped() {
             return Pulled::Nothing;
         }
+        if let Some(panic) = input.panic.take() {
+            self.is_exhausted.store(true, Ordering::Release);
+            drop(input);
+            if let Some(index) = self.count_pulled(1) {
+                self.fail_input(index, panic);
+            }
+            return Pulled::Nothing;
+        }
         let Some(iterator) = &mut input.iterator else {
             return Pulled::Nothing;
         };
         let caught = catch(|| pull_from(iterator, wanted, items));
-        let has_ended = !matches!(caught, Ok(false));
-        let first = self.pulled.load(Ordering::Relaxed);
-        let failed = caught.err();
-        let num_pulled = items.len() + usize::from(failed.is_some());
-        self.pulled.store(first + num_pulled, Ordering::Release);
-        let ended = has_ended.then(|| {
-            self.is_exhausted.store(true, Ordering::Release);
-            input.iterator.take()
-        });
+        let ended = match caught {
+            Ok(false) => None,
+            Ok(true) => {
+                self.is_exhausted.store(true, Ordering::Release);
+                input.iterator.take()
+            }
+            Err(panic) => {
+                input.panic = Some(panic);
+                input.iterator.take()
+            }
+        };
+        let has_panicked = input.panic.is_some();
+        let first = self.count_pulled(items.len());
         drop(input);
         drop_quietly(ended);
-        if let Some(panic) = failed {
-            self.fail_input(first + items.len(), panic);
+        match first {
+            Some(first) if !items.is_empty() => Pulled::Items(first),
+            // The panic is the next thing to take.
+            Some(_) if has_panicked => self.pull(wanted, items),
+            Some(_) => Pulled::Nothing,
+            None => {
+                drop_quietly(std::mem::take(items));
+                Pulled::Nothing
+            }
         }
-        if items.is_empty() {
-            Pulled::Nothing
-        } else {
-            Pulled::Items(first)
+    }
+
+    /// Enters pulled items into the books: the index of the first of them, or `None` if the
+    /// books are closed.
+    fn count_pulled(&self, num_items: usize) -> Option<usize> {
+        let is_closed = self.is_closed.lock();
+        if *is_closed {
+            return None;
         }
+        let first = self.pulled.load(Ordering::Relaxed);
+        self.pulled.store(first + num_items, Ordering::Release);
+        Some(first)
     }
 
     /// The input panicked when it was asked for the item at `index`.
@@ -392,17 +427,16 @@ where
             .flat_map(|lane| std::mem::take(&mut *lane.outbox.lock()))
     }
 
-    /// Closes the input of a stopped map, unless somebody is inside it; whether it is
-    /// closed.
-    fn close_input(&self) -> bool {
-        let Some(mut input) = self.input.try_lock() else {
-            return false;
-        };
+    /// Closes the books of a stopped map. Whoever is inside the iterator stays there alone:
+    /// what it still brings is dropped.
+    fn close_input(&self) {
+        *self.is_closed.lock() = true;
         self.is_exhausted.store(true, Ordering::Release);
-        let iterator = input.iterator.take();
-        drop(input);
+        let iterator = self
+            .input
+            .try_lock()
+            .and_then(|mut input| input.iterator.take());
         drop_quietly(iterator);
-        true
     }
 }
 
@@ -443,7 +477,7 @@ struct Worker<'a, It: Iterator, W: Work<It::Item>> {
 impl<It, W> Worker<'_, It, W>
 where
     It: Iterator<Item: Send> + Send,
-    W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
+    W: Work<It::Item, Out: Send, Error: Send + fmt::Display, State: Send>,
 {
     /// Runs an item to its outcome, with as many attempts as it may have.
     fn run(&mut self, index: usize, attempt: u32, item: It::Item) {
@@ -524,6 +558,13 @@ where
         }
     }
 
+    fn make_state(&mut self) -> Result<(), Panic> {
+        let (work, state) = (&self.flow.work, &mut self.state);
+        catch(|| {
+            state.get_or_insert_with(|| work.start());
+        })
+    }
+
     fn call(&mut self, item: It::Item) -> Result<W::Out, TaskErrorKind<W::Error>> {
         let work = &self.flow.work;
         let state = &mut self.state;
@@ -544,7 +585,12 @@ where
         item: It::Item,
         spare: Option<It::Item>,
     ) -> Option<(Result<W::Out, TaskErrorKind<W::Error>>, Option<It::Item>)> {
-        let token = self.flow.control.token().child();
+        // Made before the clock starts: it is no fault of the item's.
+        if let Err(panic) = self.make_state() {
+            return Some((Err(TaskErrorKind::Panicked(panic)), spare));
+        }
+        let control = &self.flow.control;
+        let token = control.token().child();
         let lane = &self.flow.lanes[self.number];
         *lane.running.lock() = Some(RunningItem {
             index,
@@ -553,7 +599,14 @@ where
             token: token.clone(),
             spare,
         });
-        let result = frame::enter(self.flow.executor, &token, || self.call(item));
+        // Again, now that whoever stops the map can see the item.
+        let result = match control.stopped() {
+            Some(reason) => {
+                drop_quietly(item);
+                Err(TaskErrorKind::Cancelled(reason))
+            }
+            None => frame::enter(self.flow.executor, &token, || self.call(item)),
+        };
         let running = lane.running.lock().take();
         match running {
             Some(running) => Some((result, running.spare)),
@@ -564,16 +617,16 @@ where
         }
     }
 
-    /// The lane has no more items.
-    fn stop(self) {
-        work::stop(&self.flow.work, self.state);
+    /// The lane has no more items for now.
+    fn leave(self) {
+        *self.flow.lanes[self.number].state.lock() = self.state;
     }
 }
 
 impl<It, W> Lent for Flow<It, W>
 where
     It: Iterator<Item: Send> + Send,
-    W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
+    W: Work<It::Item, Out: Send, Error: Send + fmt::Display, State: Send>,
 {
     fn work(&self) {
         let Some(number) = self.free_lanes.lock().pop() else {
@@ -606,11 +659,20 @@ where
     }
 }
 
+impl<It: Iterator, W: Work<It::Item>> Drop for Flow<It, W> {
+    fn drop(&mut self) {
+        for lane in &self.lanes {
+            work::stop(&self.work, lane.state.lock().take());
+        }
+    }
+}
+
 impl<I, W: Work<I>> Lane<I, W> {
     fn new() -> Self {
         Self {
             outbox: Mutex::new(Vec::new()),
             running: Mutex::new(None),
+            state: Mutex::new(None),
         }
     }
 }

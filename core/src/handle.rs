@@ -63,7 +63,8 @@ impl<'env, R, E> Handle<'env, R, E> {
     }
 
     /// Waits for at most `timeout`; gives the handle back if the task is not done by then.
-    /// The task is not touched by that.
+    /// The task is not touched by that; nor is it run by this thread, inside a task of the
+    /// same executor either, since it could not be left half-way.
     ///
     /// # Errors
     ///
@@ -85,7 +86,7 @@ impl<'env, R, E> Handle<'env, R, E> {
 
     /// Whether the task is done: [`join`](Self::join) would not wait.
     pub fn is_finished(&self) -> bool {
-        self.task().head().is_done()
+        self.task.as_ref().is_none_or(|task| task.head().is_done())
     }
 
     /// Cancels the task, and says truthfully what that did.
@@ -94,7 +95,10 @@ impl<'env, R, E> Handle<'env, R, E> {
     /// [`Cancelled`](crate::TaskErrorKind::Cancelled). A running one is asked through its
     /// [token](crate::CancellationToken::current); in a worker process it is killed.
     pub fn cancel(&self) -> CancelOutcome {
-        self.task().cancel(CancelReason::Asked)
+        match &self.task {
+            Some(task) => task.cancel(CancelReason::Asked),
+            None => CancelOutcome::TooLate,
+        }
     }
 
     /// Makes dropping this handle cancel the task.
@@ -177,6 +181,11 @@ impl<R, E> Future for Handle<'_, R, E> {
     /// If polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(result) = self.take() {
+            return Poll::Ready(result);
+        }
+        if self.help()
+            && let Some(result) = self.take()
+        {
             return Poll::Ready(result);
         }
         self.head().watch(Watcher::Waker(cx.waker().clone()));

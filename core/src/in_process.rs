@@ -117,7 +117,8 @@ pub trait InProcessExt: Executor<Reach = InProcess> {
     /// Maps whose workers each keep a state made by `init`: `f(&mut state, item)`.
     ///
     /// A worker makes its state when it gets its first item of a map, keeps it to the end of
-    /// the map, and makes a new one after a panic. See [`StateCrew::on_exit`].
+    /// the map, and makes a new one after a panic. Where a worker leaves a map for a while and
+    /// another comes (results that nobody takes), the state passes on. See [`StateCrew::on_exit`].
     ///
     /// ```
     /// use taskfarm_core::{InProcessExt, InlineExecutor};
@@ -135,6 +136,7 @@ pub trait InProcessExt: Executor<Reach = InProcess> {
     /// ```
     fn init<S, Init>(&self, init: Init) -> StateCrew<'_, Self, (), Bare<Init>, fn(S), InProcess>
     where
+        S: Send,
         Init: Fn() -> S + Send + Sync,
     {
         StateCrew::new(self, (), Bare(init), drop::<S> as fn(S))
@@ -171,7 +173,7 @@ impl<E, It, W> Engine<E, It, W> for InProcess
 where
     E: Executor + ?Sized,
     It: IntoIterator<Item: Send, IntoIter: Send>,
-    W: Work<It::Item, Out: Send, Error: fmt::Display + Send>,
+    W: Work<It::Item, Out: Send, Error: fmt::Display + Send, State: Send>,
 {
     fn drive(
         map: Map<'_, E, It, W>,
@@ -266,7 +268,7 @@ fn collect_in_slots<E, S, W>(
 where
     E: Executor + ?Sized,
     S: Source,
-    W: Work<S::Item, Out: Send, Error: fmt::Display + Send>,
+    W: Work<S::Item, Out: Send, Error: fmt::Display + Send, State: Send>,
 {
     options.check(executor.capabilities())?;
     let num_workers = executor.parallelism().get();
@@ -290,7 +292,7 @@ fn collect_by_events<E, It, W>(map: Map<'_, E, It, W>) -> Result<Vec<W::Out>, Ma
 where
     E: Executor + ?Sized,
     It: IntoIterator<Item: Send, IntoIter: Send>,
-    W: Work<It::Item, Out: Send, Error: fmt::Display + Send>,
+    W: Work<It::Item, Out: Send, Error: fmt::Display + Send, State: Send>,
 {
     map::collect_by_events(map.options.policy, |tell| {
         <InProcess as Engine<E, It, W>>::drive(map, Drive::AtEnd, tell)
@@ -302,7 +304,7 @@ impl<E, It, W> StreamEngine<E, It, W> for InProcess
 where
     E: Executor + ?Sized,
     It: IntoIterator<Item: Send, IntoIter: Send> + 'static,
-    W: Work<It::Item, Out: Send, Error: fmt::Display + Send> + 'static,
+    W: Work<It::Item, Out: Send, Error: fmt::Display + Send, State: Send> + 'static,
 {
     fn stream<'e>(
         map: Map<'e, E, It, W>,
@@ -327,7 +329,7 @@ fn start<'e, E, It, W>(
 where
     E: Executor + ?Sized,
     It: IntoIterator<Item: Send, IntoIter: Send>,
-    W: Work<It::Item, Out: Send, Error: fmt::Display + Send>,
+    W: Work<It::Item, Out: Send, Error: fmt::Display + Send, State: Send>,
 {
     let executor = map.executor;
     map.options.check(executor.capabilities())?;
@@ -359,7 +361,7 @@ fn consume_limited<E, It, W>(
 where
     E: Executor + ?Sized,
     It: Iterator<Item: Send> + Send,
-    W: Work<It::Item, Out: Send, Error: fmt::Display + Send>,
+    W: Work<It::Item, Out: Send, Error: fmt::Display + Send, State: Send>,
 {
     let lease = Lease::new(executor.id().key(), lent.clone());
     let limits = LimitsThread::start(lent, flow.control().token())?;
@@ -389,7 +391,7 @@ fn tell_at_end<It, W>(
     tell: &mut dyn FnMut(Event<W::Out, W::Error>),
 ) where
     It: Iterator<Item: Send> + Send,
-    W: Work<It::Item, Out: Send, Error: fmt::Display + Send>,
+    W: Work<It::Item, Out: Send, Error: fmt::Display + Send, State: Send>,
 {
     let control = flow.control();
     let mut input_error = None;

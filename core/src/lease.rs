@@ -143,6 +143,11 @@ impl Lease {
         self.state.lock().lost
     }
 
+    /// Forgets that tickets were given up.
+    pub(crate) fn forgive(&self) {
+        self.state.lock().lost = None;
+    }
+
     /// Waits until the work is done by whoever takes part in it; says why if it is not,
     /// because every ticket was given up.
     pub(crate) fn wait(&self) -> Result<(), GaveUp> {

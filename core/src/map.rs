@@ -63,7 +63,8 @@ impl<'e, E: ?Sized, It: IntoIterator, W> Map<'e, E, It, W> {
     }
 
     /// Bounds the items that were pulled from the input and not yet delivered by an
-    /// iterator or to `for_each`. Default: 256 for each worker.
+    /// iterator or to `for_each`. Default: a few milliseconds of work ahead of the consumer,
+    /// from 8 to 2048 items for each worker; 16384 for each worker process.
     ///
     /// Zero is a [`SetupError`] when the map starts.
     pub fn in_flight(mut self, num_items: usize) -> Self {
@@ -99,6 +100,9 @@ impl<'e, E: ?Sized, It: IntoIterator, W> Map<'e, E, It, W> {
     /// function that ignores the token keeps its thread busy, and its late result is
     /// discarded. A worker process is killed and replaced. Limited maps borrow nothing,
     /// since their items may be left behind.
+    ///
+    /// A limited map inside of a task may run items on the thread of that task, which then
+    /// returns no sooner than they do.
     pub fn timeout(mut self, limit: Duration) -> Self
     where
         It: 'static,
@@ -390,7 +394,11 @@ fn fill<R, E>(
     ended: &Ended,
 ) -> Vec<Outcome<R, E>> {
     outcomes.sort_by_key(|&(index, _)| index);
-    let reason = ended.stopped.unwrap_or(CancelReason::Abandoned);
+    let reason = match (ended.stopped, &broken) {
+        (Some(reason), _) => reason,
+        (None, Some(_)) => CancelReason::OtherFailed,
+        (None, None) => CancelReason::Abandoned,
+    };
     let num_items = usize::try_from(ended.report.tally().total()).unwrap_or(usize::MAX);
     let mut broken = broken.map(|error| (error.index(), error));
     let mut missing = |index| match broken.take_if(|(at, _)| *at == index) {

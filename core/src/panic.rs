@@ -91,6 +91,7 @@ impl Panic {
         };
         // A payload's own `Drop` may panic.
         drop_quietly(payload);
+        HAS_PLACE.set(false);
         let place = PLACE.try_with(RefCell::take).ok().flatten();
         Self {
             message,
@@ -118,6 +119,8 @@ struct Place {
 thread_local! {
     /// Whether a panic on this thread would be caught here.
     static CATCHING: Cell<bool> = const { Cell::new(false) };
+    /// Whether `PLACE` holds something: cheaper to ask.
+    static HAS_PLACE: Cell<bool> = const { Cell::new(false) };
     /// Where the panic that is being caught was raised.
     static PLACE: RefCell<Option<Place>> = const { RefCell::new(None) };
 }
@@ -129,11 +132,21 @@ thread_local! {
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     watch_places();
     let outer = CATCHING.replace(true);
+    if HAS_PLACE.get() {
+        // Of a panic that a task caught itself.
+        forget_place();
+    }
     // Unwind safety is the business of the callers: what a task leaves half-done is
     // either dropped or was shared by the user through `Sync` types.
     let result = catch_unwind(AssertUnwindSafe(f));
     CATCHING.set(outer);
     result.map_err(Panic::from_payload)
+}
+
+#[cold]
+fn forget_place() {
+    HAS_PLACE.set(false);
+    let _ = PLACE.try_with(RefCell::take);
 }
 
 /// Drops a value of the user's, whose `Drop` may panic.

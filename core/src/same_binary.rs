@@ -80,7 +80,7 @@ pub trait SameBinaryExt: Executor<Reach = SameBinary> {
     ///
     /// A worker makes its state when it gets its first item of a map, keeps it from chunk to
     /// chunk, and makes a new one after a panic; so does a worker that replaces it.
-    fn init<S: 'static>(
+    fn init<S: Send + 'static>(
         &self,
         init: fn() -> S,
     ) -> StateCrew<'_, Self, (), Bare<fn() -> S>, fn(S), SameBinary> {
@@ -112,7 +112,7 @@ impl<E, It, W> Engine<E, It, W> for SameBinary
 where
     E: Executor + ?Sized,
     It: IntoIterator<Item: Wire, IntoIter: Send>,
-    W: Remotable<It::Item, Out: Send, Error: Send + fmt::Display>,
+    W: Remotable<It::Item, Out: Send, Error: Send + fmt::Display, State: Send>,
 {
     fn drive(
         map: Map<'_, E, It, W>,
@@ -144,7 +144,7 @@ impl<E, It, W> StreamEngine<E, It, W> for SameBinary
 where
     E: Executor + ?Sized,
     It: IntoIterator<Item: Wire, IntoIter: Send> + 'static,
-    W: Remotable<It::Item, Out: Send, Error: Send + fmt::Display>,
+    W: Remotable<It::Item, Out: Send, Error: Send + fmt::Display, State: Send>,
 {
     fn stream<'e>(
         map: Map<'e, E, It, W>,
@@ -165,7 +165,7 @@ fn start<'e, E, It, W>(
 where
     E: Executor + ?Sized,
     It: IntoIterator<Item: Wire>,
-    W: Remotable<It::Item, Out: Send, Error: Send + fmt::Display>,
+    W: Remotable<It::Item, Out: Send, Error: Send + fmt::Display, State: Send>,
 {
     let input = map.items.into_iter();
     Shipper::start(
@@ -225,7 +225,7 @@ where
     }
 
     /// Has each worker make a state from the context.
-    pub fn init<S: 'static>(
+    pub fn init<S: Send + 'static>(
         self,
         init: fn(&C) -> S,
     ) -> StateCrew<'e, E, C, fn(&C) -> S, fn(S), SameBinary> {
@@ -238,7 +238,7 @@ impl<'e, E, C, S, Init> StateCrew<'e, E, C, Init, fn(S), SameBinary>
 where
     E: Executor<Reach = SameBinary> + ?Sized,
     C: Wire + Sync,
-    S: 'static,
+    S: Send + 'static,
     Init: InitPointer<C, State = S>,
 {
     /// Has `exit` called with a worker's state when the worker has no more items of the

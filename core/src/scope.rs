@@ -14,12 +14,14 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::job::{Body, GaveUp};
 use crate::lease::{self, Lease, Lent};
 use crate::panic::catch;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::task::Task;
 use crate::{CancellationToken, Executor, Handle, InProcess, frame};
 
@@ -38,10 +40,19 @@ pub struct Scope<'scope, 'env: 'scope, E: ?Sized> {
 struct Queue {
     /// They borrow for the scope, whatever the type says.
     tasks: Mutex<VecDeque<Arc<dyn Body>>>,
+    /// What a ticket's thread is told of; tasks have tokens of their own.
     token: CancellationToken,
+    /// Whether the body has panicked: nothing starts any more.
+    is_closed: AtomicBool,
 }
 
 impl Queue {
+    /// Cancels what has not started, and whatever is submitted later.
+    fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.give_up(GaveUp::Abandoned);
+    }
+
     /// Runs one task, if there is one.
     fn run_one(&self) -> bool {
         let task = self.tasks.lock().pop_front();
@@ -117,6 +128,10 @@ where
         // workers before the scope ends, by the argument at the top of this file.
         let body: Arc<dyn Body> = unsafe { std::mem::transmute(body) };
         self.queue.tasks.lock().push_back(body);
+        if self.queue.is_closed.load(Ordering::Acquire) {
+            self.queue.give_up(GaveUp::Abandoned);
+            return Handle::new(task);
+        }
         self.lease.spawn(self.executor);
         Handle::new(task)
     }
@@ -127,21 +142,11 @@ where
     E: Executor<Reach = InProcess> + ?Sized,
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env, E>) -> R,
 {
-    /// Cancels what has not started if the body unwinds.
-    struct CancelOnUnwind<'a>(&'a Queue);
-    impl Drop for CancelOnUnwind<'_> {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                self.0.token.cancel();
-                self.0.give_up(GaveUp::Abandoned);
-            }
-        }
-    }
-
     let key = executor.id().key();
     let queue = Arc::new(Queue {
         tasks: Mutex::new(VecDeque::new()),
         token: executor.id().abort_token().child(),
+        is_closed: AtomicBool::new(false),
     });
     lease::lend(key, queue.clone(), |lease| {
         let scope = Scope {
@@ -151,15 +156,18 @@ where
             scope: PhantomData,
             env: PhantomData,
         };
-        let _cancel = CancelOnUnwind(&queue);
-        let result = body(&scope);
-        if frame::is_worker_of(key) {
+        // Caught, because running tasks may hold `&scope`: it must outlive them.
+        let result = catch_unwind(AssertUnwindSafe(|| body(&scope)));
+        if result.is_err() {
+            queue.close();
+        } else if frame::is_worker_of(key) {
             while queue.run_one() {}
         }
-        if let Err(why) = lease.wait() {
+        // Giving tasks up drops values of the user, which may submit more.
+        while let Err(why) = lease.wait() {
             queue.give_up(why);
         }
-        result
+        result.unwrap_or_else(|payload| resume_unwind(payload))
     })
 }
 

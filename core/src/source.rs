@@ -189,6 +189,8 @@ pub(crate) struct Counted<It: Iterator> {
 struct Pulling<It> {
     /// `None` once it ended.
     iterator: Option<It>,
+    /// The panic that ended it, until the items before it have been claimed.
+    panic: Option<Panic>,
 }
 
 impl<It: Iterator> Counted<It> {
@@ -197,6 +199,7 @@ impl<It: Iterator> Counted<It> {
         Self {
             pulling: Mutex::new(Pulling {
                 iterator: Some(iterator),
+                panic: None,
             }),
             len: AtomicUsize::new(len),
             next: AtomicUsize::new(0),
@@ -220,12 +223,15 @@ impl<It: Iterator<Item: Send> + Send> Source for Counted<It> {
         wanted: &dyn Fn(usize) -> usize,
     ) -> Result<Option<CountedClaim<It::Item>>, (usize, Panic)> {
         let mut pulling = self.pulling.lock();
+        let first = self.next.load(Ordering::Relaxed);
+        if let Some(panic) = pulling.panic.take() {
+            return Err((first, panic));
+        }
         let Some(iterator) = &mut pulling.iterator else {
             return Ok(None);
         };
-        let first = self.next.load(Ordering::Relaxed);
         let wanted = wanted(self.len() - first);
-        let mut items = Vec::with_capacity(wanted);
+        let mut items = Vec::new();
         let caught = catch(|| {
             if wanted == 0 {
                 // A hint that promised too little would lose items in silence.
@@ -235,25 +241,31 @@ impl<It: Iterator<Item: Send> + Send> Source for Counted<It> {
                 );
                 return;
             }
+            items.reserve_exact(wanted);
             items.extend(iterator.by_ref().take(wanted));
         });
         let end = first + items.len();
         self.next.store(end, Ordering::Relaxed);
-        let ended = if caught.is_err() || items.len() < wanted || wanted == 0 {
+        let has_ended = caught.is_err() || end == first || items.len() < wanted;
+        let ended = has_ended.then(|| {
             self.len.store(end, Ordering::Relaxed);
             pulling.iterator.take()
-        } else {
-            None
+        });
+        let is_empty = items.is_empty();
+        let failure = match caught {
+            // After the items that came before it.
+            Err(panic) if !is_empty => {
+                pulling.panic = Some(panic);
+                None
+            }
+            caught => caught.err(),
         };
         drop(pulling);
         drop_quietly(ended);
-        match caught {
-            Err(panic) => {
-                drop_quietly(items);
-                Err((end, panic))
-            }
-            Ok(()) if items.is_empty() => Ok(None),
-            Ok(()) => Ok(Some(CountedClaim {
+        match failure {
+            Some(panic) => Err((end, panic)),
+            None if is_empty => Ok(None),
+            None => Ok(Some(CountedClaim {
                 first,
                 items: items.into_iter(),
             })),
@@ -263,7 +275,7 @@ impl<It: Iterator<Item: Send> + Send> Source for Counted<It> {
     fn is_exhausted(&self) -> bool {
         self.pulling
             .try_lock()
-            .is_some_and(|pulling| pulling.iterator.is_none())
+            .is_some_and(|pulling| pulling.iterator.is_none() && pulling.panic.is_none())
     }
 
     fn memory(&self) -> Option<(*mut It::Item, usize)> {

@@ -2,8 +2,9 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::time::{Duration, Instant};
 
-use crate::events::{Event, Events, is_follower};
+use crate::events::{Event, Events, Indexed, Next, is_follower};
 use crate::{ErrorPolicy, Report, TaskError};
 
 pub(crate) type BoxedEvents<'e, R, E> = Box<dyn Events<R, E> + Send + 'e>;
@@ -44,11 +45,16 @@ impl<'e, R, E> Results<'e, R, E> {
         }
     }
 
-    fn next(&mut self) -> Option<(usize, Result<R, TaskError<E>>)> {
+    fn next_until(&mut self, deadline: Option<Instant>) -> Next<Indexed<R, E>> {
         loop {
-            let Some(event) = self.events.next_event() else {
-                let cancelled = self.cancelled.take()?;
-                return Some((cancelled.index(), Err(cancelled)));
+            let event = match self.events.next_event(deadline) {
+                Next::Here(event) => event,
+                Next::NotYet => return Next::NotYet,
+                Next::End => {
+                    let cancelled = self.cancelled.take();
+                    let last = cancelled.map(|error| (error.index(), Err(error)));
+                    return last.map_or(Next::End, Next::Here);
+                }
             };
             match event {
                 Event::Item(_, Err(error)) if self.policy == ErrorPolicy::Skip => {
@@ -57,12 +63,24 @@ impl<'e, R, E> Results<'e, R, E> {
                     }
                 }
                 Event::Item(_, Err(error)) if is_follower(&error) => {}
-                Event::Item(index, outcome) => return Some((index, outcome)),
+                Event::Item(index, outcome) => return Next::Here((index, outcome)),
                 Event::Broken(error) => {
                     self.cancelled = None;
-                    return Some((error.index(), Err(error)));
+                    return Next::Here((error.index(), Err(error)));
                 }
             }
+        }
+    }
+
+    fn next(&mut self) -> Option<Indexed<R, E>> {
+        self.next_until(None).without_deadline()
+    }
+
+    fn next_timeout(&mut self, timeout: Duration) -> Option<Indexed<R, E>> {
+        // Too far to be represented is for ever.
+        match self.next_until(Instant::now().checked_add(timeout)) {
+            Next::Here(next) => Some(next),
+            Next::End | Next::NotYet => None,
         }
     }
 }
@@ -72,6 +90,14 @@ impl<'e, R, E> Ordered<'e, R, E> {
         Self {
             results: Results::new(events, policy),
         }
+    }
+
+    /// The next result, waiting for at most `timeout`; `None` if the time is over or nothing
+    /// is left. No item is touched by the time running out.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<R, TaskError<E>>> {
+        self.results
+            .next_timeout(timeout)
+            .map(|(_, outcome)| outcome)
     }
 
     /// Ends the map, cancelling what has not started, and says how it went.
@@ -85,6 +111,12 @@ impl<'e, R, E> AsCompleted<'e, R, E> {
         Self {
             results: Results::new(events, policy),
         }
+    }
+
+    /// The next result, waiting for at most `timeout`; `None` if the time is over or nothing
+    /// is left. No item is touched by the time running out.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<(usize, Result<R, TaskError<E>>)> {
+        self.results.next_timeout(timeout)
     }
 
     /// Ends the map, cancelling what has not started, and says how it went.

@@ -167,10 +167,10 @@ impl Head {
     /// Has `watcher` told when the task is done, at once if it already is.
     pub(crate) fn watch(&self, watcher: Watcher) {
         let mut side = self.side.lock();
-        if let Watcher::Waker(new) = &watcher {
-            // An async task that is polled again and again must not fill the list.
-            let same = |old: &Watcher| matches!(old, Watcher::Waker(old) if old.will_wake(new));
-            side.watchers.retain(|old| !same(old));
+        if matches!(watcher, Watcher::Waker(_)) {
+            // There is one handle, and only the last waker that it was polled with counts.
+            side.watchers
+                .retain(|old| !matches!(old, Watcher::Waker(_)));
         }
         // Nor must a thread that waits again and again for a short time.
         if side.watchers.len() == side.watchers.capacity() {

@@ -1,5 +1,6 @@
 //! How many workers a pool has: the default, the check, and the error.
 
+use std::env::VarError;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
@@ -36,7 +37,10 @@ pub fn num_workers(requested: Option<usize>) -> Result<NonZeroUsize, BuildError>
                 "{NUM_WORKERS_VAR} is {text:?}: set it to a whole number of at least 1, or unset it"
             ))
         }),
-        Err(_) => Ok(num_cpus()),
+        Err(VarError::NotPresent) => Ok(num_cpus()),
+        Err(VarError::NotUnicode(text)) => Err(BuildError::new(format!(
+            "{NUM_WORKERS_VAR} is {text:?}: set it to a whole number of at least 1, or unset it"
+        ))),
     }
 }
 

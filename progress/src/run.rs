@@ -59,11 +59,17 @@ impl Run {
 
     /// Sleeps for `time`, or until the run ends; whether it has.
     pub(crate) fn has_ended_after(&self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
+        // Too far to be represented is for ever.
+        let deadline = Instant::now().checked_add(time);
         let mut state = self.state.lock();
         while !state.has_ended {
-            if self.changed.wait_until(&mut state, deadline).timed_out() {
-                break;
+            match deadline {
+                None => self.changed.wait(&mut state),
+                Some(deadline) => {
+                    if self.changed.wait_until(&mut state, deadline).timed_out() {
+                        break;
+                    }
+                }
             }
         }
         state.has_ended

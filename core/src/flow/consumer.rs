@@ -3,15 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::{Flow, LimitsThread};
 use crate::control::Control;
-use crate::events::{Feed, Indexed, Order, Sorter, ends_input};
+use crate::events::{Feed, Indexed, Next, Order, Sorter, ends_input};
 use crate::job::GaveUp;
 use crate::lease::Lease;
+use crate::panic::drop_quietly;
 use crate::sync::thread;
 use crate::work::Work;
-use crate::{CancelReason, Executor, TaskError, frame};
+use crate::{CancelReason, Executor, TaskError, TaskErrorKind, frame};
 
 /// The consuming side of a [`Flow`].
 pub(crate) struct Consumer<'e, E: ?Sized, It: Iterator, W: Work<It::Item>> {
@@ -25,6 +27,8 @@ pub(crate) struct Consumer<'e, E: ?Sized, It: Iterator, W: Work<It::Item>> {
     num_seen: usize,
     /// How many were delivered when tickets were last called for.
     called_at: usize,
+    /// How many outcomes had been seen when an executor that loses tickets was asked again.
+    asked_again_at: Option<usize>,
     /// Why the map ends early, told after everything else.
     last_word: Option<TaskError<W::Error>>,
     /// Ends with the consumer.
@@ -35,7 +39,7 @@ impl<'e, E, It, W> Consumer<'e, E, It, W>
 where
     E: Executor + ?Sized,
     It: Iterator<Item: Send> + Send,
-    W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
+    W: Work<It::Item, Out: Send, Error: Send + fmt::Display, State: Send>,
 {
     pub(crate) fn new(
         executor: &'e E,
@@ -52,6 +56,7 @@ where
             taken: Vec::new(),
             num_seen: 0,
             called_at: 0,
+            asked_again_at: None,
             last_word: None,
             _limits: limits,
         };
@@ -76,10 +81,18 @@ where
     /// left behind, so they do not count for what is waiting.
     fn call_for_tickets(&mut self) {
         self.called_at = self.sorter.num_popped();
-        if !self.flow.has_work() || self.lease.lost().is_some() {
+        if !self.flow.has_work() {
             return;
         }
         let num_out = self.lease.tickets();
+        if self.lease.lost().is_some() {
+            // An executor that loses tickets is asked once more when the last one is gone.
+            if num_out > 0 || self.asked_again_at == Some(self.num_seen) {
+                return;
+            }
+            self.asked_again_at = Some(self.num_seen);
+            self.lease.forgive();
+        }
         let wanted = num_out.saturating_add(self.flow.num_waiting());
         *self.flow.calling.lock() = Some(thread::current().id());
         for _ in num_out..wanted.min(self.flow.num_workers) {
@@ -105,13 +118,15 @@ where
 
     /// Whether there will be no more outcomes. Notes the last word.
     fn has_ended(&mut self) -> bool {
+        // First, for its lock: what a ticket did before it ended is seen from here on.
+        let stuck = self.why_stuck();
         if self.is_complete() {
             return true;
         }
         if let Some(reason) = self.flow.control.stopped() {
             return self.has_ended_early(reason);
         }
-        let Some(why) = self.why_stuck() else {
+        let Some(why) = stuck else {
             return false;
         };
         let index = self.flow.num_pulled();
@@ -136,13 +151,25 @@ where
             return true;
         }
         let was_exhausted = self.flow.is_exhausted.load(Ordering::Acquire);
-        if !self.flow.close_input() || !self.is_complete() {
-            return false;
-        }
+        self.flow.close_input();
         if !was_exhausted && reason != CancelReason::OtherFailed {
-            self.last_word = Some(TaskError::cancelled(self.flow.num_pulled(), reason));
+            let error = TaskError::cancelled(self.flow.num_pulled(), reason);
+            self.last_word.get_or_insert(error);
         }
-        true
+        self.give_up_again(reason);
+        self.is_complete()
+    }
+
+    /// Items that wait for another attempt of a map that was stopped have none.
+    fn give_up_again(&mut self, reason: CancelReason) {
+        let again = std::mem::take(&mut *self.flow.again.lock());
+        for again in again {
+            let kind = TaskErrorKind::Cancelled(reason);
+            let error = self.flow.control.fail(again.index, again.attempt, kind);
+            drop_quietly(again.item);
+            self.num_seen += 1;
+            self.sorter.put(again.index, Err(error));
+        }
     }
 
     /// Whether every item has been seen.
@@ -161,28 +188,37 @@ impl<E, It, W> Feed<W::Out, W::Error> for Consumer<'_, E, It, W>
 where
     E: Executor + ?Sized,
     It: Iterator<Item: Send> + Send,
-    W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
+    W: Work<It::Item, Out: Send, Error: Send + fmt::Display, State: Send>,
 {
-    fn next_outcome(&mut self) -> Option<Indexed<W::Out, W::Error>> {
+    fn next_outcome(&mut self, deadline: Option<Instant>) -> Next<Indexed<W::Out, W::Error>> {
         let mut is_nap = true;
         loop {
             if let Some(outcome) = self.pop() {
-                return Some(outcome);
+                return Next::Here(outcome);
             }
             self.flow.bell.set(is_nap);
             self.receive();
-            let outcome = self.pop();
-            if outcome.is_some() || self.has_ended() {
+            if let Some(outcome) = self.pop() {
                 self.flow.bell.unset();
-                return outcome;
+                return Next::Here(outcome);
+            }
+            if self.has_ended() {
+                self.flow.bell.unset();
+                // The end may have brought the last outcomes with it.
+                return self.pop().map_or(Next::End, Next::Here);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                self.flow.bell.unset();
+                return Next::NotYet;
             }
             // This looks at the tickets, so it comes after the bell is set: a ticket that
             // is still out has yet to ring.
             self.call_for_tickets();
-            if self.help() {
+            // With a deadline this thread must not be caught in an item.
+            if deadline.is_none() && self.help() {
                 self.flow.bell.unset();
             } else {
-                self.flow.bell.sleep();
+                self.flow.bell.sleep(deadline);
                 is_nap = false;
             }
             self.receive();

@@ -27,7 +27,7 @@ pub(crate) const DEFAULT_GRACE: Duration = Duration::from_millis(100);
 impl<It, W> Flow<It, W>
 where
     It: Iterator<Item: Send> + Send,
-    W: Work<It::Item, Out: Send, Error: Send + fmt::Display>,
+    W: Work<It::Item, Out: Send, Error: Send + fmt::Display, State: Send>,
 {
     /// Ends what has exceeded its limits by `now`; says when to look again.
     pub(super) fn enforce(&self, now: Instant) -> Option<Instant> {
@@ -64,7 +64,7 @@ where
         let mut slot = self.lanes[lane].running.lock();
         let running = slot.as_ref()?;
         let (until, kind) = match stopped {
-            Some(CancelReason::Deadline) => {
+            Some(CancelReason::Deadline) if self.options.deadline.is_some() => {
                 let limit = self.options.deadline.unwrap_or_default();
                 (now, TaskErrorKind::TimedOut(limit))
             }

@@ -25,7 +25,7 @@ impl World {
             if *self.news.lock() >= num_news {
                 return self.bell.unset();
             }
-            self.bell.sleep();
+            self.bell.sleep(None);
             is_nap = false;
         }
     }
@@ -84,7 +84,7 @@ fn loom_a_cancellation_ends_a_sleep() {
             if token.is_cancelled() {
                 break;
             }
-            bell.sleep();
+            bell.sleep(None);
         }
         canceller.join().unwrap();
     });

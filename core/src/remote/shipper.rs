@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,7 +18,7 @@ use super::function::{Remotable, read_outcome};
 use super::job::{Loss, Setup};
 use crate::cancel::OnCancel;
 use crate::control::Control;
-use crate::events::{Events, Feed, Indexed, Order, Sorter, Teller};
+use crate::events::{Events, Feed, Indexed, Next, Order, Sorter, Teller};
 use crate::flow::LimitsThread;
 use crate::job::Job;
 use crate::map::Failures;
@@ -170,7 +171,7 @@ where
         let mut teller = Teller::new(self);
         let mut failures = Failures::new(policy);
         let mut singles = Vec::new();
-        while let Some(event) = teller.next_event() {
+        while let Some(event) = teller.next_event(None).without_deadline() {
             let index = event.index();
             let value = failures.sieve(event);
             singles.extend(value.map(|value| (index, vec![value])));
@@ -426,24 +427,32 @@ where
     It: Iterator<Item: Serialize + DeserializeOwned + Send + 'static>,
     W: Remotable<It::Item, Out: Send, Error: Send + fmt::Display>,
 {
-    fn next_outcome(&mut self) -> Option<Indexed<W::Out, W::Error>> {
+    fn next_outcome(&mut self, deadline: Option<Instant>) -> Next<Indexed<W::Out, W::Error>> {
         loop {
             if let Some(outcome) = self.sorter.pop() {
-                return Some(outcome);
+                return Next::Here(outcome);
             }
             self.send_chunks();
             let bell = self.common.inbox.bell.clone();
             bell.set(false);
             self.receive();
-            let outcome = self.sorter.pop();
-            if outcome.is_some() || self.has_ended() {
+            if let Some(outcome) = self.sorter.pop() {
                 bell.unset();
-                return outcome;
+                return Next::Here(outcome);
             }
-            if self.can_send() || self.help() {
+            if self.has_ended() {
+                bell.unset();
+                // The end may have brought the last outcomes with it.
+                return self.sorter.pop().map_or(Next::End, Next::Here);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                bell.unset();
+                return Next::NotYet;
+            }
+            if self.can_send() || (deadline.is_none() && self.help()) {
                 bell.unset();
             } else {
-                bell.sleep();
+                bell.sleep(deadline);
             }
             self.receive();
         }
