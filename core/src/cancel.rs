@@ -50,6 +50,8 @@ impl Flag<'_> {
 /// What hears of a cancellation.
 enum Below {
     Child(Weak<Inner>),
+    /// The token of a map inside of the task that this token is for.
+    MapInside(Weak<Inner>),
     Listener(Weak<dyn OnCancel>),
 }
 
@@ -97,6 +99,14 @@ impl CancelReason {
         Self::ShutDown,
         Self::Abandoned,
     ];
+
+    /// What this means for a map inside of what is cancelled.
+    fn inside(self) -> Self {
+        match self {
+            Self::Asked | Self::ShutDown => self,
+            Self::OtherFailed | Self::Deadline | Self::Abandoned => Self::Abandoned,
+        }
+    }
 
     fn to_code(self) -> u8 {
         self as u8 + 1
@@ -166,6 +176,17 @@ impl CancellationToken {
         }
     }
 
+    /// The same for the token of a map inside of the task that this token is for.
+    ///
+    /// That another item failed, or that a deadline passed, is then true of the map outside:
+    /// the one inside is only not wanted any more, and must not look for a failure of its own.
+    pub(crate) fn adopt_map(&self, map: &Self) {
+        let late = self.attach(Below::MapInside(Arc::downgrade(&map.0)));
+        if let Some(reason) = late {
+            map.cancel_because(reason.inside());
+        }
+    }
+
     /// Asks everything under this token to stop. Later calls do nothing.
     pub fn cancel(&self) {
         self.cancel_because(CancelReason::Asked);
@@ -225,6 +246,11 @@ impl CancellationToken {
                         Self(child).cancel_because(reason);
                     }
                 }
+                Below::MapInside(map) => {
+                    if let Some(map) = map.upgrade() {
+                        Self(map).cancel_because(reason.inside());
+                    }
+                }
                 Below::Listener(listener) => {
                     if let Some(listener) = listener.upgrade() {
                         listener.on_cancel(reason);
@@ -261,7 +287,7 @@ impl CancellationToken {
 impl Below {
     fn is_alive(&self) -> bool {
         match self {
-            Self::Child(child) => child.strong_count() > 0,
+            Self::Child(child) | Self::MapInside(child) => child.strong_count() > 0,
             Self::Listener(listener) => listener.strong_count() > 0,
         }
     }
