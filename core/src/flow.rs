@@ -337,8 +337,10 @@ where
             let window = ahead.max(least).min(self.max_window);
             self.window.store(window, Ordering::Relaxed);
         }
-        let in_flight =
-            self.pulled.load(Ordering::Relaxed) - self.delivered.load(Ordering::Relaxed);
+        // In this order, and acquired from the consumer, who saw the items pulled: others may
+        // pull and deliver meanwhile.
+        let delivered = self.delivered.load(Ordering::Acquire);
+        let in_flight = self.pulled.load(Ordering::Relaxed) - delivered;
         if in_flight >= self.window() / 2 {
             self.bell.ring();
         }
