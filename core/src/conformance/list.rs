@@ -169,6 +169,7 @@ macro_rules! __conformance_list {
                 here a_token_asks_the_running_items_of_a_limited_map [TimeLimits];
                 here leaving_an_iterator_asks_its_running_items [Workers];
                 here a_map_inside_a_cancelled_task_ends [Workers];
+                here a_map_inside_ends_when_the_map_outside_fails [Workers TwoWorkers];
                 here a_cancelled_task_may_still_give_its_result [Workers];
             }
             time_1 Time1 {
