@@ -35,7 +35,7 @@ pub enum Backend {
     /// `RayonPool` with its own threads, with the feature `rayon`. Named `rayon`.
     Rayon,
     /// `ProcessPool`, with the feature `process`. Named `process`. Its workers run function
-    /// pointers only: see [`build_any`](Self::build_any).
+    /// pointers only: see `build_any`.
     Process,
 }
 
@@ -70,7 +70,8 @@ impl Backend {
     /// # Errors
     ///
     /// If the program was built without the backend (the message says how to switch it on);
-    /// for `Process`, whose workers cannot run any closure; or if the pool cannot be built, for example with zero workers.
+    /// for `Process`, whose workers cannot run any closure; or if the pool cannot be built, for
+    /// example with zero workers.
     pub fn build(
         self,
         workers: Option<usize>,

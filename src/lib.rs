@@ -1,7 +1,7 @@
 //! One function, many inputs, a crew of workers.
 //!
 //! A program says what to do for each input and how to treat errors; a pool says where it
-//! runs: on threads, on Rayon, or here and now. Changing the pool does not change the call,
+//! runs: on threads, on Rayon, in worker processes, or here and now. Changing the pool does not change the call,
 //! nor what order, errors, deadlines, cancellation, back-pressure and progress mean.
 //!
 //! ```
@@ -31,7 +31,7 @@
 //! # Words
 //!
 //! - An **[executor](Executor)** runs jobs: a pool, or the caller's thread. Its **workers**
-//!   are the threads that do so.
+//!   are the threads or processes that do so.
 //! - A **task** is one function with its input, given to an executor by
 //!   [`submit`](InProcessExt::submit). A **[handle](Handle)** is its future result.
 //! - A **[map](Map)** is one function over many **items**. It is described first and runs when
@@ -50,11 +50,10 @@
 //! |---|---|---|---|
 //! | `ThreadPool` | `threads` (default) | a thread, started on demand | you have no reason for another |
 //! | `RayonPool` | `rayon` | a thread of Rayon, own or shared | the program uses Rayon anyway, and both should share the CPUs |
+//! | `ProcessPool` | `process` | a process, replaced when it dies | tasks may crash, leak, or must be killed when they take too long |
 //! | [`InlineExecutor`] | | the caller | debugging, tests, a `--jobs 1` |
 //!
-//! | `ProcessPool` | `process` | a process, replaced when it dies | tasks may crash, leak, or must be killed when they take too long |
-//!
-//! [`Backend`] builds one by its name at run time. The first three run any closure, with
+//! [`Backend`] builds one by its name at run time. All but `ProcessPool` run any closure, with
 //! borrowed data, in this process: a crash of a task (an abort, a segmentation fault) ends the
 //! program, and a task that runs too long can only be asked to stop. On a `ProcessPool` a crash
 //! costs one item, and a time limit kills; in return it takes function pointers (and closures
@@ -80,14 +79,18 @@
 //! | ERR-3 | `Collect` reports one outcome per item; `Skip` gives the successes in order and logs the failures |
 //! | PAN-1 | a panic is that item's outcome, message kept; worker and pool go on |
 //! | CAN-1 | [`cancel`](Handle::cancel) answers truthfully: not started, asked, killed, or too late |
-//! | TIME-1 | a time limit counts from the item's own start; a thread's item ends timed out, its token is set, its late result is discarded |
+//! | TIME-1 | a time limit counts from the item's own start; a worker process is killed and replaced; a thread's item ends timed out, its token is set, its late result is discarded |
 //! | TIME-2 | every wait has a form with a timeout that leaves the task unharmed |
 //! | NEST-1 | submitting and waiting from inside a task never deadlocks, with one worker too |
-//! | DROP-1 | dropping a pool finishes accepted work and joins its threads |
+//! | DROP-1 | dropping a pool finishes accepted work, joins its threads and reaps its processes |
 //! | SHUT-1 | after a [shutdown](Executor::shutdown) new work is refused, every handle resolves, waiters wake |
 //! | ZERO-1 | no items, one item, more workers than items, chunks larger than the input: all work; zero workers is an error |
 //! | OBS-1 | [observers](Observer) see every item once; one that panics harms nothing |
 //! | RES-1 | nothing of a failed call leaks into the next one on the same pool |
+//! | REM-1 | a crash of a worker process costs one item, which is reported with its index, process id and signal; the rest runs elsewhere |
+//! | REM-2 | what cannot be encoded or decoded is that item's error; the worker lives |
+//! | REM-3 | no worker process outlives its parent, however the parent dies |
+//! | REM-4 | what tasks print, close or fork does not disturb the protocol |
 //!
 //! # A complete program
 //!
@@ -125,7 +128,7 @@
 //!
 //! | there | here |
 //! |---|---|
-//! | **`concurrent.futures`** `ThreadPoolExecutor(max_workers=n)` | [`ThreadPool::new(n)`](Backend::Threads) |
+//! | **`concurrent.futures`** `ThreadPoolExecutor(max_workers=n)`, `ProcessPoolExecutor` | `ThreadPool::new(n)`, `ProcessPool::new(n)` |
 //! | `executor.submit(f, x)` | [`pool.submit(x, f)`](InProcessExt::submit) |
 //! | `executor.map(f, xs)` | [`pool.map(xs, f)`](InProcessExt::map)[`.ordered()`](Map::ordered), lazy and bounded |
 //! | `list(executor.map(f, xs))` | `pool.map(xs, f)`[`.collect()`](Map::collect) |
@@ -161,7 +164,7 @@
 //! |---|---|
 //! | `threads` (default) | `ThreadPool` |
 //! | `rayon` | `RayonPool` |
-//! | `process` | `ProcessPool`, [`SameBinaryExt`] and [`AnyPool`] |
+//! | `process` | `ProcessPool`, `SameBinaryExt` and `AnyPool` |
 //! | `progress` | `ProgressBar`, and `.progress(..)` on maps |
 #![forbid(unsafe_code)]
 

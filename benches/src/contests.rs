@@ -133,11 +133,16 @@ fn sum(results: impl Iterator<Item = u64>) -> u64 {
     results.fold(0, u64::wrapping_add)
 }
 
-/// 2 M items of a lazy iterator, consumed in order. Goal: threads level with Rayon over
+/// 2 M items of a lazy iterator, consumed in order: strings, which are allocated by whoever
+/// pulls them, and released by whoever handles them. Goal: threads level with Rayon over
 /// hand-made blocks, a third of pariter.
 fn stream() -> Contest {
-    const NUM_ITEMS: u64 = 2_000_000;
-    const BLOCK: usize = 8192;
+    fn items() -> impl Iterator<Item = String> + Send + 'static {
+        (0..2_000_000_u64).map(|n| n.to_string())
+    }
+    fn parse(text: String) -> u64 {
+        tiny(text.parse().expect("digits"))
+    }
     let (rayon, threads, on_rayon) = (rayon_threads(), ours(), ours_on_rayon());
     Contest {
         name: "2 M lazily streamed items in order",
@@ -145,33 +150,36 @@ fn stream() -> Contest {
         contenders: vec![
             Contender::new("rayon over blocks", move || {
                 timed(|| {
-                    let (mut items, mut total) = (0..NUM_ITEMS, 0_u64);
+                    let (mut items, mut total) = (items(), 0_u64);
                     loop {
-                        let block: Vec<u64> = items.by_ref().take(BLOCK).collect();
+                        let block: Vec<String> = items.by_ref().take(8192).collect();
                         if block.is_empty() {
                             return total;
                         }
-                        let map = || block.into_par_iter().map(tiny).collect::<Vec<_>>();
+                        let map = || block.into_par_iter().map(parse).collect::<Vec<_>>();
                         total = total.wrapping_add(sum(rayon.install(map).into_iter()));
                     }
                 })
             }),
             Contender::new("pariter", || {
-                timed(|| {
-                    let map = (0..NUM_ITEMS).parallel_map_custom(|o| o.threads(NUM_WORKERS), tiny);
-                    sum(map)
-                })
+                timed(|| sum(items().parallel_map_custom(|o| o.threads(NUM_WORKERS), parse)))
             }),
             Contender::new("taskfarm threads", move || {
-                timed(|| sum(threads.map(0..NUM_ITEMS, tiny).ordered().unwrap().flatten()))
+                timed(|| {
+                    sum(threads
+                        .map(items(), parse)
+                        .ordered()
+                        .unwrap()
+                        .map(Result::unwrap))
+                })
             }),
             Contender::new("taskfarm rayon", move || {
                 timed(|| {
                     sum(on_rayon
-                        .map(0..NUM_ITEMS, tiny)
+                        .map(items(), parse)
                         .ordered()
                         .unwrap()
-                        .flatten())
+                        .map(Result::unwrap))
                 })
             }),
         ],

@@ -118,18 +118,25 @@ impl Control {
         if self.is_too_much(num_failures) {
             self.stop(CancelReason::OtherFailed);
         }
-        // Printing an error is user code, and so may be the logger.
-        if let Err(panic) = catch(|| self.tell(&error, ends_input)) {
-            log::error!("the error of item {index} could not be told: {panic}");
-        }
+        self.tell_failure(index, &error, ends_input);
         error
     }
 
-    fn tell<E: fmt::Display>(&self, error: &TaskError<E>, ends_input: bool) {
-        if self.policy == ErrorPolicy::Skip && !ends_input {
-            log::warn!("skipped: {error}");
+    /// Logs a failure if it is skipped, and tells the observers.
+    fn tell_failure<E: fmt::Display>(&self, index: usize, error: &TaskError<E>, ends_input: bool) {
+        let is_logged = self.policy == ErrorPolicy::Skip && !ends_input;
+        if !is_logged && !self.observers.is_some() {
+            return;
         }
-        self.observers.failure(error.index(), error);
+        // Printing an error is user code, and so may be the logger. A panic that left here
+        // would cost the item its outcome.
+        let message = catch(|| error.to_string()).unwrap_or_else(|panic| {
+            format!("item {index} failed, and its error panicked: {panic}")
+        });
+        if is_logged && let Err(panic) = catch(|| log::warn!("skipped: {message}")) {
+            log::error!("the logger panicked: {panic}");
+        }
+        self.observers.failure(index, &message);
     }
 
     fn is_too_much(&self, num_failures: u64) -> bool {

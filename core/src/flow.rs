@@ -25,7 +25,6 @@ mod limits;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
@@ -42,6 +41,7 @@ use crate::pace::Pace;
 use crate::panic::{Panic, catch, drop_quietly};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::thread::{self, ThreadId};
 use crate::task::cause;
 use crate::work::{self, Work};
 use crate::{CancellationToken, TaskError, TaskErrorKind, frame};
@@ -222,18 +222,24 @@ where
     /// Less than a quarter of the window is as good as none: lanes that picked up every
     /// item's room as the consumer makes it would claim one item at a time.
     fn room(&self) -> usize {
-        let in_flight =
-            self.pulled.load(Ordering::Acquire) - self.delivered.load(Ordering::Acquire);
         let window = self.window();
-        let room = window.saturating_sub(in_flight);
+        let room = window.saturating_sub(self.in_flight());
         if room >= window / 4 { room } else { 0 }
     }
 
     /// Whether a new ticket would find something to do.
     fn has_work(&self) -> bool {
-        !self.control.is_stopped()
-            && ((!self.is_exhausted.load(Ordering::Acquire) && self.room() > 0)
-                || !self.again.lock().is_empty())
+        !self.control.is_stopped() && self.num_waiting() > 0
+    }
+
+    /// How many items wait to be taken: there is room for them, or they are to be tried
+    /// again.
+    fn num_waiting(&self) -> usize {
+        let num_new = match self.is_exhausted.load(Ordering::Acquire) {
+            true => 0,
+            false => self.room(),
+        };
+        num_new.saturating_add(self.again.lock().len())
     }
 
     /// Works in one lane: until nothing is left to take, or for one pull only.
@@ -337,13 +343,18 @@ where
             let window = ahead.max(least).min(self.max_window);
             self.window.store(window, Ordering::Relaxed);
         }
-        // In this order, and acquired from the consumer, who saw the items pulled: others may
-        // pull and deliver meanwhile.
-        let delivered = self.delivered.load(Ordering::Acquire);
-        let in_flight = self.pulled.load(Ordering::Relaxed) - delivered;
-        if in_flight >= self.window() / 2 {
+        if self.in_flight() >= self.window() / 2 {
             self.bell.ring();
         }
+    }
+
+    /// How many items were pulled and not delivered yet, or a few more.
+    pub(crate) fn in_flight(&self) -> usize {
+        // In this order: an item is pulled before it is delivered, so what is loaded second
+        // is not less. The other way round, items that pass between the loads would make
+        // the difference negative.
+        let delivered = self.delivered.load(Ordering::Acquire);
+        self.pulled.load(Ordering::Acquire) - delivered
     }
 
     /// How many items may be in flight now.
@@ -369,7 +380,9 @@ where
 
     /// Whether items may be left that nobody pulled.
     pub(crate) fn is_cut(&self) -> bool {
+        let total = self.control.progress().total();
         !self.is_exhausted.load(Ordering::Acquire)
+            && total.is_none_or(|all| self.num_pulled() < all)
     }
 
     /// What is in the outboxes.
@@ -571,7 +584,7 @@ where
         let is_consumer = self
             .calling
             .lock()
-            .is_some_and(|id| id == std::thread::current().id());
+            .is_some_and(|id| id == thread::current().id());
         self.work_in(number, is_consumer);
         self.free_lanes.lock().push(number);
     }

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 
 use crate::CancellationToken;
+use crate::sync::thread_local;
 
 thread_local! {
     static TOP: Cell<Option<*const Frame<'static>>> = const { Cell::new(None) };
@@ -36,25 +37,25 @@ pub(crate) fn enter<R>(executor: u64, running: &dyn Running, f: impl FnOnce() ->
     struct Pop(Option<*const Frame<'static>>);
     impl Drop for Pop {
         fn drop(&mut self) {
-            TOP.set(self.0);
+            TOP.with(|top| top.set(self.0));
         }
     }
 
-    let below = TOP.get();
+    let below = top();
     let frame = Frame {
         executor,
         running,
         below,
     };
     let _pop = Pop(below);
-    TOP.set(Some((&raw const frame).cast()));
+    TOP.with(|top| top.set(Some((&raw const frame).cast())));
     f()
 }
 
 /// Whether this thread is inside work of the executor with this key, at any depth, or is one
 /// of its workers anyway.
 pub(crate) fn is_worker_of(executor: u64) -> bool {
-    let mut next = TOP.get();
+    let mut next = top();
     while let Some(frame) = next {
         let frame = at(frame);
         if frame.executor == executor {
@@ -67,7 +68,11 @@ pub(crate) fn is_worker_of(executor: u64) -> bool {
 
 /// The token of the innermost work on this thread.
 pub(crate) fn current_token() -> Option<CancellationToken> {
-    TOP.get().map(|frame| at(frame).running.token())
+    top().map(|frame| at(frame).running.token())
+}
+
+fn top() -> Option<*const Frame<'static>> {
+    TOP.with(Cell::get)
 }
 
 /// The frame behind a pointer of the stack.

@@ -121,7 +121,7 @@ impl<'env, R, E> Handle<'env, R, E> {
             return;
         }
         let signal = Arc::new(Signal::default());
-        head.watch(Watcher::Thread(signal.clone()));
+        head.watch(Watcher::Waiter(Arc::downgrade(&signal) as _, 0));
         signal.wait(deadline);
     }
 

@@ -195,12 +195,10 @@ impl Lease {
     }
 
     fn work(&self, work: Arc<dyn Lent>) {
-        frame::enter(self.executor, work.token(), || work.work());
+        contain(|| frame::enter(self.executor, work.token(), || work.work()));
         // Rule 2: before `leave`. It is the last reference only of work that borrows
         // nothing and was abandoned.
-        if let Err(panic) = catch(|| drop(work)) {
-            log::error!("a value of a map panicked when it was dropped: {panic}");
-        }
+        contain(|| drop(work));
     }
 
     fn leave(&self, tickets: usize) {
@@ -213,11 +211,17 @@ impl Lease {
     /// Tells the work, if it is still there, that a ticket has ended.
     fn tell(&self, lost: Option<GaveUp>) {
         let Some(work) = self.enter() else { return };
-        work.ticket_ended(lost);
-        drop(work);
-        let mut state = self.state.lock();
-        state.active -= 1;
-        self.changed.notify_all();
+        contain(|| work.ticket_ended(lost));
+        contain(|| drop(work));
+        self.leave(0);
+    }
+}
+
+/// Calls what must not unwind. If it does (a destructor of the user's, where nobody thought
+/// of one), the thread must still leave the work, or the caller would wait for ever.
+fn contain(call: impl FnOnce()) {
+    if let Err(panic) = catch(call) {
+        log::error!("a value of a map or scope panicked when it was dropped: {panic}");
     }
 }
 

@@ -89,6 +89,8 @@ mod in_process;
 mod inline;
 mod job;
 mod lease;
+#[cfg(all(test, taskfarm_loom))]
+mod loom_models;
 mod map;
 mod observer;
 mod options;

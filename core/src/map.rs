@@ -354,7 +354,12 @@ impl<E> Failures<E> {
         match event {
             Event::Item(_, Ok(value)) => return Some(value),
             Event::Item(_, Err(error)) if is_follower(&error) => {}
-            Event::Item(..) if self.policy == ErrorPolicy::Skip => {}
+            // What is skipped has failed. A map that was cancelled is not a success.
+            Event::Item(_, Err(error)) if self.policy == ErrorPolicy::Skip => {
+                if error.is_cancelled() {
+                    self.broken.get_or_insert(error);
+                }
+            }
             Event::Item(_, Err(error)) => self.failures.push(error),
             Event::Broken(error) => self.broken = Some(error),
         }

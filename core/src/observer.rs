@@ -3,7 +3,6 @@
 //! Workers do not call observers for items that end well. They count, each in a cache
 //! line of its own, and whoever wants to know reads the sums ([`Progress::tally`]).
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -84,11 +83,8 @@ impl Observers {
         self.each(|observer| observer.on_start(progress));
     }
 
-    pub(crate) fn failure(&self, index: usize, error: &dyn fmt::Display) {
-        if !self.0.is_empty() {
-            let message = error.to_string();
-            self.each(|observer| observer.on_failure(index, &message));
-        }
+    pub(crate) fn failure(&self, index: usize, message: &str) {
+        self.each(|observer| observer.on_failure(index, message));
     }
 
     pub(crate) fn finish(&self, report: &Report) {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use crate::job::{Body, GaveUp};
 use crate::lease::{self, Lease, Lent};
+use crate::panic::catch;
 use crate::sync::Mutex;
 use crate::task::Task;
 use crate::{CancellationToken, Executor, Handle, InProcess, frame};
@@ -46,7 +47,10 @@ impl Queue {
         let task = self.tasks.lock().pop_front();
         match task {
             Some(task) => {
-                task.run();
+                // The result of a task that was detached is dropped here.
+                if let Err(panic) = catch(|| task.run()) {
+                    log::error!("a value of a task panicked when it was dropped: {panic}");
+                }
                 true
             }
             None => false,

@@ -31,16 +31,37 @@ pub struct AsCompleted<'e, R, E = Infallible> {
 struct Results<'e, R, E> {
     events: BoxedEvents<'e, R, E>,
     policy: ErrorPolicy,
+    /// The first item that was cancelled, where failures are skipped: told at the end.
+    cancelled: Option<TaskError<E>>,
 }
 
-impl<R, E> Results<'_, R, E> {
+impl<'e, R, E> Results<'e, R, E> {
+    fn new(events: BoxedEvents<'e, R, E>, policy: ErrorPolicy) -> Self {
+        Self {
+            events,
+            policy,
+            cancelled: None,
+        }
+    }
+
     fn next(&mut self) -> Option<(usize, Result<R, TaskError<E>>)> {
         loop {
-            match self.events.next_event()? {
-                Event::Item(_, Err(_)) if self.policy == ErrorPolicy::Skip => {}
+            let Some(event) = self.events.next_event() else {
+                let cancelled = self.cancelled.take()?;
+                return Some((cancelled.index(), Err(cancelled)));
+            };
+            match event {
+                Event::Item(_, Err(error)) if self.policy == ErrorPolicy::Skip => {
+                    if error.is_cancelled() && !is_follower(&error) {
+                        self.cancelled.get_or_insert(error);
+                    }
+                }
                 Event::Item(_, Err(error)) if is_follower(&error) => {}
                 Event::Item(index, outcome) => return Some((index, outcome)),
-                Event::Broken(error) => return Some((error.index(), Err(error))),
+                Event::Broken(error) => {
+                    self.cancelled = None;
+                    return Some((error.index(), Err(error)));
+                }
             }
         }
     }
@@ -49,7 +70,7 @@ impl<R, E> Results<'_, R, E> {
 impl<'e, R, E> Ordered<'e, R, E> {
     pub(crate) fn new(events: BoxedEvents<'e, R, E>, policy: ErrorPolicy) -> Self {
         Self {
-            results: Results { events, policy },
+            results: Results::new(events, policy),
         }
     }
 
@@ -62,7 +83,7 @@ impl<'e, R, E> Ordered<'e, R, E> {
 impl<'e, R, E> AsCompleted<'e, R, E> {
     pub(crate) fn new(events: BoxedEvents<'e, R, E>, policy: ErrorPolicy) -> Self {
         Self {
-            results: Results { events, policy },
+            results: Results::new(events, policy),
         }
     }
 

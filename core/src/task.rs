@@ -26,6 +26,9 @@
 //! sees it and tells; if `DONE` does, the watcher sees that and tells itself, still under
 //! the lock.
 
+#[cfg(all(test, not(taskfarm_loom)))]
+mod tests;
+
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
@@ -36,7 +39,6 @@ use crate::job::{Body, GaveUp};
 use crate::panic::{Panic, catch, drop_quietly};
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sync::{Condvar, Mutex, UnsafeCell};
-use crate::wait::Ready;
 use crate::{CancelReason, CancellationToken, TaskError, TaskErrorKind};
 
 const CLAIMED: u8 = 1;
@@ -62,10 +64,9 @@ struct Side {
 
 /// Whoever wants to know that a task is done.
 pub(crate) enum Watcher {
-    /// A thread that waits for this task.
-    Thread(Arc<Signal>),
-    /// Somebody who waits for several tasks, and knows this one by its position.
-    OneOfMany(Weak<Ready>, usize),
+    /// Somebody who waits for this task, and the number that the task has there. Weak: a
+    /// wait whose time ran out leaves nothing behind.
+    Waiter(Weak<dyn Waiter>, usize),
     /// An async task.
     Waker(Waker),
     /// A call to make.
@@ -74,21 +75,25 @@ pub(crate) enum Watcher {
     ThreadOfItsOwn(Box<dyn FnOnce() + Send>),
 }
 
+/// Somebody who waits for tasks.
+pub(crate) trait Waiter: Send + Sync {
+    /// The task with this number is done.
+    fn task_is_done(&self, number: usize);
+}
+
 impl Watcher {
-    fn is_replaced_by(&self, new: &Self) -> bool {
-        match (self, new) {
-            (Self::Waker(old), Self::Waker(new)) => old.will_wake(new),
-            (Self::OneOfMany(old, _), _) => old.strong_count() == 0,
-            _ => false,
+    fn is_alive(&self) -> bool {
+        match self {
+            Self::Waiter(waiter, _) => waiter.strong_count() > 0,
+            Self::Waker(_) | Self::Callback(_) | Self::ThreadOfItsOwn(_) => true,
         }
     }
 
     fn tell(self) {
         match self {
-            Self::Thread(signal) => signal.set(),
-            Self::OneOfMany(ready, position) => {
-                if let Some(ready) = ready.upgrade() {
-                    ready.put(position);
+            Self::Waiter(waiter, number) => {
+                if let Some(waiter) = waiter.upgrade() {
+                    waiter.task_is_done(number);
                 }
             }
             Self::Waker(waker) => {
@@ -162,8 +167,15 @@ impl Head {
     /// Has `watcher` told when the task is done, at once if it already is.
     pub(crate) fn watch(&self, watcher: Watcher) {
         let mut side = self.side.lock();
-        // Whoever polls or waits again and again must not fill the list.
-        side.watchers.retain(|old| !old.is_replaced_by(&watcher));
+        if let Watcher::Waker(new) = &watcher {
+            // An async task that is polled again and again must not fill the list.
+            let same = |old: &Watcher| matches!(old, Watcher::Waker(old) if old.will_wake(new));
+            side.watchers.retain(|old| !same(old));
+        }
+        // Nor must a thread that waits again and again for a short time.
+        if side.watchers.len() == side.watchers.capacity() {
+            side.watchers.retain(Watcher::is_alive);
+        }
         side.watchers.push(watcher);
         let before = self.state.fetch_or(WATCHED, Ordering::AcqRel);
         let late = (before & DONE != 0).then(|| side.watchers.pop());
@@ -345,6 +357,12 @@ where
 pub(crate) struct Signal {
     set: Mutex<bool>,
     changed: Condvar,
+}
+
+impl Waiter for Signal {
+    fn task_is_done(&self, _: usize) {
+        self.set();
+    }
 }
 
 impl Signal {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::sync::{Condvar, Mutex};
-use crate::task::Watcher;
+use crate::task::{Waiter, Watcher};
 use crate::{Handle, TaskError};
 
 /// When [`wait`] returns.
@@ -161,20 +161,22 @@ fn next_ready<'h, 'env: 'h, R: 'h, E: 'h>(
 
 /// The positions of tasks that are done, in the order in which they ended.
 #[derive(Default)]
-pub(crate) struct Ready {
+struct Ready {
     positions: Mutex<VecDeque<usize>>,
     grown: Condvar,
 }
 
-impl Ready {
-    fn watch<R, E>(self: &Arc<Self>, position: usize, handle: &Handle<'_, R, E>) {
-        let watcher = Watcher::OneOfMany(Arc::downgrade(self), position);
-        handle.head().watch(watcher);
-    }
-
-    pub(crate) fn put(&self, position: usize) {
+impl Waiter for Ready {
+    fn task_is_done(&self, position: usize) {
         self.positions.lock().push_back(position);
         self.grown.notify_one();
+    }
+}
+
+impl Ready {
+    fn watch<R, E>(self: &Arc<Self>, position: usize, handle: &Handle<'_, R, E>) {
+        let waiter = Arc::downgrade(self);
+        handle.head().watch(Watcher::Waiter(waiter, position));
     }
 
     fn pop(&self) -> Option<usize> {

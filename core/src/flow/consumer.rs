@@ -9,6 +9,7 @@ use crate::control::Control;
 use crate::events::{Feed, Indexed, Order, Sorter, ends_input};
 use crate::job::GaveUp;
 use crate::lease::Lease;
+use crate::sync::thread;
 use crate::work::Work;
 use crate::{CancelReason, Executor, TaskError, frame};
 
@@ -70,14 +71,18 @@ where
     }
 
     /// Sees to it that as many tickets are out as find something to do.
+    ///
+    /// Those that are out may all be busy with long items, or be lost to items that were
+    /// left behind, so they do not count for what is waiting.
     fn call_for_tickets(&mut self) {
         self.called_at = self.sorter.num_popped();
         if !self.flow.has_work() || self.lease.lost().is_some() {
             return;
         }
-        let wanted = self.flow.num_workers.min(self.flow.room().max(1));
-        *self.flow.calling.lock() = Some(std::thread::current().id());
-        for _ in self.lease.tickets()..wanted {
+        let num_out = self.lease.tickets();
+        let wanted = num_out.saturating_add(self.flow.num_waiting());
+        *self.flow.calling.lock() = Some(thread::current().id());
+        for _ in num_out..wanted.min(self.flow.num_workers) {
             self.lease.spawn(self.executor);
         }
         *self.flow.calling.lock() = None;
@@ -110,6 +115,10 @@ where
             return false;
         };
         let index = self.flow.num_pulled();
+        if !self.flow.is_cut() && self.num_seen == index {
+            // Nobody came to see that the input has ended, but that is all that is left.
+            return true;
+        }
         self.last_word = Some(self.flow.control.fail(index, 1, why.into_kind()));
         self.flow.control.stop(CancelReason::ShutDown);
         true
@@ -160,7 +169,6 @@ where
             if let Some(outcome) = self.pop() {
                 return Some(outcome);
             }
-            self.call_for_tickets();
             self.flow.bell.set(is_nap);
             self.receive();
             let outcome = self.pop();
@@ -168,6 +176,9 @@ where
                 self.flow.bell.unset();
                 return outcome;
             }
+            // This looks at the tickets, so it comes after the bell is set: a ticket that
+            // is still out has yet to ring.
+            self.call_for_tickets();
             if self.help() {
                 self.flow.bell.unset();
             } else {

@@ -103,7 +103,9 @@ fn address_of<P: Copy>(pointer: P) -> usize {
     const { assert!(size_of::<P>() == size_of::<usize>()) };
     // SAFETY: the sizes agree, and it is called only with function pointers, bare or in a
     // transparent wrapper, which have no uninitialised bytes.
-    unsafe { std::mem::transmute_copy(&pointer) }
+    let pointer: *const () = unsafe { std::mem::transmute_copy(&pointer) };
+    // A number alone would not do to call it: `at` picks the provenance up again.
+    pointer.expose_provenance()
 }
 
 /// The function pointer at an address.
@@ -114,8 +116,9 @@ fn address_of<P: Copy>(pointer: P) -> usize {
 unsafe fn at<P: Copy>(address: usize) -> P {
     const { assert!(size_of::<P>() == size_of::<usize>()) };
     assert_ne!(address, 0, "a function of the map has no address");
+    let pointer = std::ptr::with_exposed_provenance::<()>(address);
     // SAFETY: the sizes agree, and the caller vouches for the address.
-    unsafe { std::mem::transmute_copy(&address) }
+    unsafe { std::mem::transmute_copy(&pointer) }
 }
 
 /// The entry of a worker: decodes, calls and encodes each item of the port.

@@ -1,14 +1,37 @@
 //! The model checker's primitives, shaped like the real ones.
 //!
 //! loom's locks return a `Result` and its condition variable consumes the guard;
-//! these wrappers give them parking_lot's signatures. loom never fires a timeout,
-//! so a timed wait here waits until it is notified.
+//! these wrappers give them parking_lot's signatures. loom has no clock: a timed wait here
+//! waits until it is notified, or ends at once, as the model chooses ([`let_time_pass`]).
 
+use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
 pub use loom::sync::atomic;
 pub use loom::thread;
+
+/// `std::thread_local!` for one constant, of modelled threads. (loom's does not know the
+/// word `const`.)
+macro_rules! model_thread_local {
+    ($visibility:vis static $name:ident: $type:ty = const { $value:expr };) => {
+        loom::thread_local! {
+            $visibility static $name: $type = $value;
+        }
+    };
+}
+pub(crate) use model_thread_local as thread_local;
+
+std::thread_local! {
+    /// Of the thread that runs the model, with all of its modelled threads.
+    static TIME_PASSES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether timed waits of this model time out at once, from now on. They are the two
+/// extremes of a clock that nobody knows; a protocol must bear both.
+pub fn let_time_pass(passes: bool) {
+    TIME_PASSES.set(passes);
+}
 
 /// loom's mutex with parking_lot's interface.
 #[derive(Debug, Default)]
@@ -22,12 +45,20 @@ impl<T> Mutex<T> {
 
     /// Locks, waiting for the present owner.
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        MutexGuard(Some(self.0.lock().expect("no model panics under a lock")))
+        let guard = self.0.lock().expect("no model panics under a lock");
+        MutexGuard {
+            lock: &self.0,
+            guard: Some(guard),
+        }
     }
 
     /// Locks if nobody holds the lock.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
+        let guard = self.0.try_lock().ok()?;
+        Some(MutexGuard {
+            lock: &self.0,
+            guard: Some(guard),
+        })
     }
 
     /// Locks if nobody holds the lock; models have no clock to wait by.
@@ -43,13 +74,17 @@ impl<T> Mutex<T> {
 
 /// Access to what a [`Mutex`] protects.
 #[derive(Debug)]
-pub struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
+pub struct MutexGuard<'a, T> {
+    lock: &'a loom::sync::Mutex<T>,
+    /// Empty only inside a wait.
+    guard: Option<loom::sync::MutexGuard<'a, T>>,
+}
 
 impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.0
+        self.guard
             .as_ref()
             .expect("a guard is empty only inside a wait")
     }
@@ -57,7 +92,7 @@ impl<T> Deref for MutexGuard<'_, T> {
 
 impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.0
+        self.guard
             .as_mut()
             .expect("a guard is empty only inside a wait")
     }
@@ -75,14 +110,23 @@ impl Condvar {
 
     /// Waits until notified.
     pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-        let inner = guard.0.take().expect("a guard is empty only inside a wait");
-        guard.0 = Some(self.0.wait(inner).expect("no model panics under a lock"));
+        let inner = guard.guard.take();
+        let inner = inner.expect("a guard is empty only inside a wait");
+        guard.guard = Some(self.0.wait(inner).expect("no model panics under a lock"));
     }
 
-    /// Waits until notified; the deadline never comes in a model.
+    /// Waits until notified; or, where time passes, until others had their chance at the
+    /// lock.
     pub fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) -> WaitTimeoutResult {
-        self.wait(guard);
-        WaitTimeoutResult
+        let times_out = TIME_PASSES.get();
+        if times_out {
+            drop(guard.guard.take());
+            let inner = guard.lock.lock();
+            guard.guard = Some(inner.expect("no model panics under a lock"));
+        } else {
+            self.wait(guard);
+        }
+        WaitTimeoutResult(times_out)
     }
 
     /// Wakes one waiter.
@@ -96,14 +140,14 @@ impl Condvar {
     }
 }
 
-/// Whether a timed wait timed out: in a model, never.
+/// Whether a timed wait timed out.
 #[derive(Debug)]
-pub struct WaitTimeoutResult;
+pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    /// Always `false` in a model.
+    /// Whether it did.
     pub fn timed_out(&self) -> bool {
-        false
+        self.0
     }
 }
 

@@ -3,6 +3,7 @@
 pub use parking_lot::{Condvar, Mutex, MutexGuard};
 pub use std::sync::atomic;
 pub use std::thread;
+pub(crate) use std::thread_local;
 
 /// A `std::cell::UnsafeCell` with the model checker's closure interface.
 #[derive(Debug)]

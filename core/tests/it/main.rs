@@ -1,4 +1,5 @@
 //! Tests of what is not about executors: see the conformance kit for those.
+mod regressions;
 #[cfg(feature = "remote")]
 mod remote;
 
