@@ -15,7 +15,7 @@ fn check(subject: &Subject, disturb: fn(u64) -> u64) {
 pub(in crate::conformance) fn tasks_may_print(subject: &Subject) {
     check(subject, |n| {
         // Not `print!`: the test harness would keep it.
-        let text = format!("\0{n}\u{1}\n").repeat(2);
+        let text = format!("{n} and {n}\n").repeat(2);
         let _ = std::io::stdout().write_all(text.as_bytes());
         let _ = std::io::stderr().write_all(text.as_bytes());
         n
