@@ -16,7 +16,6 @@ struct TokioPool {
     /// Jobs wait here and not in tokio, which could not give them back.
     waiting: Arc<Mutex<Waiting>>,
     handle: Handle,
-    /// `None` once it is dropped.
     runtime: Option<Runtime>,
 }
 
@@ -86,8 +85,9 @@ impl Executor for TokioPool {
 impl Drop for TokioPool {
     fn drop(&mut self) {
         self.shutdown(Shutdown::CancelQueued);
-        // Does not wait, so a task may hold the last reference to the pool.
-        self.runtime.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background(); // A task may hold the last reference to the pool.
+        }
     }
 }
 

@@ -144,6 +144,8 @@ where
         Ending::Outcomes => {
             let outcomes = map.outcomes().expect("the options are in order");
             match ends_early && outcomes.iter().any(Result::is_err) {
+                // Of an unknown number of items, those that nobody pulled are missing.
+                true if step.is_lazy => "outcomes, failed".to_owned(),
                 true => format!("{} outcomes, failed", outcomes.len()),
                 false => outcomes.into_iter().map(say).collect(),
             }

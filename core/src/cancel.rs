@@ -50,6 +50,8 @@ impl Flag<'_> {
 /// What hears of a cancellation.
 enum Below {
     Child(Weak<Inner>),
+    /// The token of a map inside of the task that this token is for.
+    MapInside(Weak<Inner>),
     Listener(Weak<dyn OnCancel>),
 }
 
@@ -101,11 +103,11 @@ impl CancelReason {
         Self::Outer,
     ];
 
-    /// What those below are told: the failure and the deadline of one map are not theirs.
-    fn below(self) -> Self {
+    /// What this means for a map inside of what is cancelled.
+    fn inside(self) -> Self {
         match self {
-            Self::OtherFailed | Self::Deadline => Self::Outer,
-            reason => reason,
+            Self::Asked | Self::ShutDown => self,
+            Self::OtherFailed | Self::Deadline | Self::Abandoned | Self::Outer => Self::Outer,
         }
     }
 
@@ -174,7 +176,18 @@ impl CancellationToken {
     pub(crate) fn adopt(&self, child: &Self) {
         let late = self.attach(Below::Child(Arc::downgrade(&child.0)));
         if let Some(reason) = late {
-            child.cancel_because(reason.below());
+            child.cancel_because(reason);
+        }
+    }
+
+    /// The same for the token of a map inside of the task that this token is for.
+    ///
+    /// That another item failed, or that a deadline passed, is then true of the map outside:
+    /// the one inside is only not wanted any more, and must not look for a failure of its own.
+    pub(crate) fn adopt_map(&self, map: &Self) {
+        let late = self.attach(Below::MapInside(Arc::downgrade(&map.0)));
+        if let Some(reason) = late {
+            map.cancel_because(reason.inside());
         }
     }
 
@@ -234,7 +247,12 @@ impl CancellationToken {
             match below {
                 Below::Child(child) => {
                     if let Some(child) = child.upgrade() {
-                        Self(child).cancel_because(reason.below());
+                        Self(child).cancel_because(reason);
+                    }
+                }
+                Below::MapInside(map) => {
+                    if let Some(map) = map.upgrade() {
+                        Self(map).cancel_because(reason.inside());
                     }
                 }
                 Below::Listener(listener) => {
@@ -273,7 +291,7 @@ impl CancellationToken {
 impl Below {
     fn is_alive(&self) -> bool {
         match self {
-            Self::Child(child) => child.strong_count() > 0,
+            Self::Child(child) | Self::MapInside(child) => child.strong_count() > 0,
             Self::Listener(listener) => listener.strong_count() > 0,
         }
     }

@@ -55,7 +55,7 @@ impl Control {
         // A map inside a task stops with the task.
         let above = [options.token.take(), crate::frame::current_token()];
         for above in above.into_iter().flatten() {
-            above.adopt(&control.token);
+            above.adopt_map(&control.token);
         }
         control.observers.start(&control.progress);
         control

@@ -169,12 +169,15 @@ macro_rules! __conformance_list {
                 here a_token_asks_the_running_items_of_a_limited_map [TimeLimits];
                 here leaving_an_iterator_asks_its_running_items [Workers];
                 here a_map_inside_a_cancelled_task_ends [Workers];
+                here a_map_inside_ends_when_the_map_outside_fails [Workers TwoWorkers];
                 here a_cancelled_task_may_still_give_its_result [Workers];
             }
             time_1 Time1 {
                 any a_limit_that_cannot_be_kept_is_refused [];
                 any a_limit_that_nobody_exceeds_changes_nothing [TimeLimits];
                 any a_deadline_ends_an_endless_map [TimeLimits];
+                there an_item_over_its_limit_costs_itself_alone [TimeLimits];
+                there a_deadline_ends_items_that_never_end [TimeLimits];
                 here an_item_over_its_limit_ends_as_timed_out [TimeLimits];
                 here its_token_is_set [TimeLimits];
                 here an_item_that_does_not_stop_is_left_behind [TimeLimits];
@@ -300,6 +303,21 @@ macro_rules! __conformance_list {
                 here a_left_behind_item_does_not_disturb_the_next_map [TimeLimits TwoWorkers];
                 here the_token_of_one_map_is_not_that_of_the_next [];
                 here a_worker_is_no_worker_after_the_map [];
+            }
+            rem_1 Rem1 {
+                there a_crash_is_the_outcome_of_its_item_alone [CrashIsolation];
+                there the_pool_goes_on_after_many_crashes [CrashIsolation];
+                there a_crash_fails_fast [CrashIsolation];
+                there a_crash_can_be_retried [CrashIsolation];
+                there the_exit_code_of_a_task_that_exits_is_told [CrashIsolation];
+            }
+            rem_2 Rem2 {
+                there an_item_that_cannot_travel_is_its_own_error [];
+                there a_result_that_cannot_travel_is_its_own_error [];
+            }
+            rem_4 Rem4 {
+                there tasks_may_print [];
+                there tasks_may_start_processes [];
             }
         }
     };

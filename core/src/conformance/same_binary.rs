@@ -7,6 +7,10 @@
 )]
 #[path = "any/mod.rs"]
 pub(super) mod any;
+pub(super) mod rem_1;
+pub(super) mod rem_2;
+pub(super) mod rem_4;
+pub(super) mod time_1;
 
 /// The reach that the cases of `any/` are compiled for.
 type Reach = crate::SameBinary;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::bundle::{Bundle, Kind, decode};
-use super::port::{Kept, Port, Stage};
+use super::port::{Kept, KeptState, Port, Stage, WholeChunk};
 use crate::panic::catch;
 use crate::work::{Bare, Make, Plain, Trying, WithContext, WithState, Work};
 use crate::{Panic, TaskErrorKind};
@@ -53,6 +53,21 @@ impl Function {
         // its condition.
         let entry = unsafe { at::<Entry>(entry) };
         entry(pointers, port);
+    }
+
+    /// Runs a chunk that is in memory as a whole, and gives its outcomes: for workers that
+    /// need not know which item runs. Never unwinds.
+    ///
+    /// `context` and `kept` are what [`Port::context`] and [`Port::kept`] say.
+    pub fn call_whole(
+        &self,
+        items: &Bundle,
+        context: &[u8],
+        kept: &mut Option<Box<dyn KeptState>>,
+    ) -> Bundle {
+        let mut chunk = WholeChunk::new(items, context, kept);
+        self.call(&mut chunk);
+        chunk.into_outcomes()
     }
 
     pub(crate) fn new<I, W>(work: &W) -> Self

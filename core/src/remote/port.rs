@@ -35,6 +35,65 @@ pub trait Port {
     fn kept(&mut self) -> &mut Option<Box<dyn KeptState>>;
 }
 
+/// A chunk that is in memory as a whole.
+pub(super) struct WholeChunk<'a> {
+    items: &'a Bundle,
+    next: usize,
+    next_start: usize,
+    outcomes: Bundle,
+    context: &'a [u8],
+    kept: &'a mut Option<Box<dyn KeptState>>,
+}
+
+impl<'a> WholeChunk<'a> {
+    pub(super) fn new(
+        items: &'a Bundle,
+        context: &'a [u8],
+        kept: &'a mut Option<Box<dyn KeptState>>,
+    ) -> Self {
+        Self {
+            items,
+            next: 0,
+            next_start: 0,
+            outcomes: Bundle::default(),
+            context,
+            kept,
+        }
+    }
+
+    pub(super) fn into_outcomes(self) -> Bundle {
+        self.outcomes
+    }
+}
+
+impl Port for WholeChunk<'_> {
+    fn next(&mut self) -> Option<&[u8]> {
+        if self.next == self.items.len() {
+            return None;
+        }
+        let start = self.next_start;
+        let end = start + self.items.len_at(self.next);
+        self.next += 1;
+        self.next_start = end;
+        // A bundle that is not consistent ends early.
+        self.items.bytes.get(start..end)
+    }
+
+    fn outcomes(&mut self) -> &mut Bundle {
+        &mut self.outcomes
+    }
+
+    fn done(&mut self) {}
+
+    fn context(&self) -> &[u8] {
+        self.context
+    }
+
+    fn kept(&mut self) -> &mut Option<Box<dyn KeptState>> {
+        self.kept
+    }
+}
+
 /// What a worker keeps of a map between two chunks.
 pub trait KeptState {
     /// Runs the exit hook and drops the state. Never unwinds.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{Pool, Subject};
 use crate::conformance::gate::{Counter, Gate};
 use crate::{
-    CancelOutcome, CancelReason, CancellationToken, Handle, InProcessExt as _, TaskErrorKind,
+    CancelOutcome, CancelReason, CancellationToken, ErrorPolicy, Handle, InProcessExt as _,
+    TaskErrorKind,
 };
 
 const LONG: Duration = Duration::from_secs(600);
@@ -171,10 +172,13 @@ pub(in crate::conformance) fn a_token_asks_the_running_items_of_a_limited_map(su
             token.cancel();
         }
     });
-    // Without the grace that it is given, it would be left behind.
-    let map = map.cancel_token(&token).grace(LONG);
-    drop(map.outcomes().unwrap());
-    assert_eq!(asked.get(), 1, "the item ended before it was asked");
+    let map = map.on_error(ErrorPolicy::Collect).cancel_token(&token);
+    drop(map.grace(LONG).outcomes().unwrap());
+    assert_eq!(
+        asked.get(),
+        1,
+        "the item was left behind before its grace was over"
+    );
     canceller.join().unwrap();
 }
 
@@ -216,6 +220,51 @@ pub(in crate::conformance) fn a_map_inside_a_cancelled_task_ends(subject: &Subje
     started.wait_for(1);
     assert_eq!(task.cancel(), CancelOutcome::Asked);
     assert!(task.join().unwrap(), "the inner map was not cancelled");
+}
+
+pub(in crate::conformance) fn a_map_inside_ends_when_the_map_outside_fails(subject: &Subject) {
+    for policy in [
+        ErrorPolicy::FailFast,
+        ErrorPolicy::Collect,
+        ErrorPolicy::Skip,
+    ] {
+        for is_stream in [true, false] {
+            let pool = subject.pool_of(2);
+            let started = Counter::new();
+            // What the map inside says must be neither success nor silence.
+            let inside = || {
+                let map = pool.map(0..1000, {
+                    let started = started.clone();
+                    move |_: u64| {
+                        started.add();
+                        assert!(
+                            CancellationToken::current().wait_timeout(LONG),
+                            "nobody asked"
+                        );
+                    }
+                });
+                let map = map.on_error(policy);
+                match is_stream {
+                    true => map.ordered().unwrap().last().unwrap().unwrap_err(),
+                    false => {
+                        let error = map.collect::<Vec<_>>().unwrap_err();
+                        error.into_failures().pop().unwrap()
+                    }
+                }
+            };
+            let map = pool.try_map(vec![0, 1], |n| {
+                if n == 0 {
+                    let error = inside();
+                    assert!(error.is_cancelled(), "{error}");
+                    return Ok(());
+                }
+                started.wait_for(1);
+                Err("outside")
+            });
+            let error = map.collect::<Vec<_>>().unwrap_err();
+            assert_eq!(error.to_string(), "item 1 failed: outside", "{policy:?}");
+        }
+    }
 }
 
 pub(in crate::conformance) fn a_cancelled_task_may_still_give_its_result(subject: &Subject) {
