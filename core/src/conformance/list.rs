@@ -166,6 +166,7 @@ macro_rules! __conformance_list {
                 here the_answer_is_true_at_every_moment [] statistically;
                 here a_dropped_handle_cancels_if_it_was_told_to [Workers ChosenSize];
                 here a_token_ends_a_map_and_asks_its_running_items [];
+                here a_token_asks_the_running_items_of_a_limited_map [TimeLimits];
                 here leaving_an_iterator_asks_its_running_items [Workers];
                 here a_map_inside_a_cancelled_task_ends [Workers];
                 here a_cancelled_task_may_still_give_its_result [Workers];

@@ -1,6 +1,10 @@
 //! Cases for executors whose workers are processes of this binary: those of `any/`, and
 //! those that crash workers.
 
+#[expect(
+    clippy::duplicate_mod,
+    reason = "the same cases for another reach; only a macro could say it otherwise"
+)]
 #[path = "any/mod.rs"]
 pub(super) mod any;
 

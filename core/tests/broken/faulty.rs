@@ -228,7 +228,7 @@ impl Executor for Faulty {
     fn spawn(&self, job: Job) -> Result<(), Job> {
         let mut state = self.shared.lock();
         state.num_spawned += 1;
-        let is_third = state.num_spawned % 3 == 0;
+        let is_third = state.num_spawned.is_multiple_of(3);
         let is_poisoned = ANY_PANICKED.load(Ordering::Relaxed);
         let is_worker = IS_WORKER.with(|it| it.load(Ordering::Relaxed));
         match self.fault {

@@ -151,6 +151,33 @@ pub(in crate::conformance) fn a_token_ends_a_map_and_asks_its_running_items(subj
     canceller.join().unwrap();
 }
 
+pub(in crate::conformance) fn a_token_asks_the_running_items_of_a_limited_map(subject: &Subject) {
+    let pool = subject.pool();
+    let token = CancellationToken::new();
+    let (started, asked) = (Counter::new(), Counter::new());
+    let map = pool.map(0..1, {
+        let (started, asked) = (started.clone(), asked.clone());
+        move |_| {
+            started.add();
+            if CancellationToken::current().wait_timeout(LONG) {
+                asked.add();
+            }
+        }
+    });
+    let canceller = std::thread::spawn({
+        let token = token.clone();
+        move || {
+            started.wait_for(1);
+            token.cancel();
+        }
+    });
+    // Without the grace that it is given, it would be left behind.
+    let map = map.cancel_token(&token).grace(LONG);
+    drop(map.outcomes().unwrap());
+    assert_eq!(asked.get(), 1, "the item ended before it was asked");
+    canceller.join().unwrap();
+}
+
 pub(in crate::conformance) fn leaving_an_iterator_asks_its_running_items(subject: &Subject) {
     let pool = subject.pool();
     let (started, asked) = (Counter::new(), Counter::new());

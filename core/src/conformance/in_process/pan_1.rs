@@ -193,7 +193,7 @@ impl Drop for Fragile {
 pub(in crate::conformance) fn an_unused_copy_may_panic_when_it_is_dropped(subject: &Subject) {
     let pool = subject.pool();
     let items = || (0..10).map(|_| Fragile { is_copy: false });
-    let map = pool.map(items(), |item| std::mem::forget(item)).retries(2);
+    let map = pool.map(items(), std::mem::forget).retries(2);
     assert_eq!(map.run().unwrap().tally().ok, 10);
     let fail = |item| {
         std::mem::forget(item);
