@@ -1,6 +1,8 @@
 //! The pool through its public interface.
 #![cfg(not(taskfarm_loom))]
 
+mod small;
+
 use std::time::Duration;
 
 use taskfarm_core::{Executor, Shutdown};

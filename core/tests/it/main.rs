@@ -2,6 +2,7 @@
 mod regressions;
 #[cfg(feature = "remote")]
 mod remote;
+mod small;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -29,6 +30,7 @@ fn pools() -> Vec<Box<dyn Executor<Reach = InProcess>>> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "far too long there; `small` goes the same ways")]
 fn smoke() {
     for (n, pool) in pools().into_iter().enumerate() {
         let v: Vec<u64> = pool
