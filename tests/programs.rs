@@ -121,7 +121,7 @@ fn run_map(pool: &Pool, step: &MapStep) -> Seen {
 fn end_map<It, W>(step: &MapStep, map: Map<'_, Pool, It, W>) -> Seen
 where
     It: IntoIterator<Item = Act, IntoIter: Send> + 'static,
-    W: Work<Act, Out = String, Error = String> + 'static,
+    W: Work<Act, Out = String, Error = String, State: Send> + 'static,
 {
     let mut map = map.on_error(step.policy).retries(step.retries);
     if let Some(size) = step.chunk_size {
