@@ -307,9 +307,10 @@ where
             return Pulled::Nothing;
         }
         if let Some(panic) = input.panic.take() {
+            let index = self.count_pulled(1);
             self.is_exhausted.store(true, Ordering::Release);
             drop(input);
-            if let Some(index) = self.count_pulled(1) {
+            if let Some(index) = index {
                 self.fail_input(index, panic);
             }
             return Pulled::Nothing;
@@ -318,6 +319,8 @@ where
             return Pulled::Nothing;
         };
         let caught = catch(|| pull_from(iterator, wanted, items));
+        // Before the end is told: whoever sees the end must see all items.
+        let first = self.count_pulled(items.len());
         let ended = match caught {
             Ok(false) => None,
             Ok(true) => {
@@ -330,7 +333,6 @@ where
             }
         };
         let has_panicked = input.panic.is_some();
-        let first = self.count_pulled(items.len());
         drop(input);
         drop_quietly(ended);
         match first {

@@ -174,13 +174,16 @@ fn watch_places() {
         std::panic::set_hook(Box::new(move |info| {
             if CATCHING.get() {
                 let backtrace = Backtrace::capture();
-                PLACE.replace(info.location().map(|location| Place {
+                let place = info.location().map(|location| Place {
                     location: location.to_string(),
                     backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| Stack {
                         raw: Some(backtrace),
                         text: OnceLock::new(),
                     }),
-                }));
+                });
+                // A thread that is ending has no place for it any more.
+                let _ = PLACE.try_with(|slot| slot.replace(place));
+                HAS_PLACE.set(true);
             }
             next(info);
         }));

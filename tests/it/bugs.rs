@@ -233,7 +233,8 @@ fn observers_hear_nothing_after_the_end() {
     has_started.recv_timeout(LONG).unwrap();
     drop(results);
     drop(pool);
-    assert_eq!(*log.0.lock().unwrap(), ["finish"]);
+    // The failure may have come before the end, and so be told of; or after it, and not.
+    assert_eq!(log.0.lock().unwrap().last(), Some(&"finish"));
 }
 
 #[test]
