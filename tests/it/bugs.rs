@@ -135,7 +135,7 @@ fn an_item_that_waits_for_another_attempt_ends_with_the_map() {
         let (release, wait) = mpsc::channel::<()>();
         let wait = Mutex::new(wait);
         // Ignores its token, so the only worker is lost until the map has ended.
-        let map = pool.map(vec![0], move |_| drop(wait.lock().unwrap().recv()));
+        let map = pool.map(vec![0], move |_| wait.lock().unwrap().recv().is_err());
         let map = map.timeout(Duration::from_millis(20)).retries(1);
         let map = map.deadline(Duration::from_millis(60));
         let outcomes = map.on_error(ErrorPolicy::Collect).outcomes().unwrap();
@@ -171,7 +171,7 @@ fn a_worker_keeps_its_state_while_the_consumer_is_slow() {
         let (making, ending) = (made.clone(), ended.clone());
         let results = pool
             .init(move || making.fetch_add(1, Ordering::Relaxed))
-            .on_exit(move |_| drop(ending.fetch_add(1, Ordering::Relaxed)))
+            .on_exit(move |_| assert!(ending.fetch_add(1, Ordering::Relaxed) < 100))
             .map(0..300, |_, n| n)
             .in_flight(4)
             .ordered()

@@ -6,8 +6,10 @@ use super::Subject;
 use crate::{ErrorPolicy, SameBinaryExt as _};
 
 fn loop_at_13(n: u64) -> u64 {
-    while n == 13 {
-        std::hint::spin_loop();
+    if n == 13 {
+        loop {
+            std::hint::spin_loop();
+        }
     }
     n
 }
