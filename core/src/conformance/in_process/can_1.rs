@@ -252,12 +252,16 @@ pub(in crate::conformance) fn a_map_inside_ends_when_the_map_outside_fails(subje
                     }
                 }
             };
+            // The map inside may take every worker that does not run an item of this one.
+            let ready = Counter::new();
             let map = pool.try_map(vec![0, 1], |n| {
                 if n == 0 {
+                    ready.wait_for(1);
                     let error = inside();
                     assert!(error.is_cancelled(), "{error}");
                     return Ok(());
                 }
+                ready.add();
                 started.wait_for(1);
                 Err("outside")
             });
