@@ -1,8 +1,10 @@
-//! [`ChannelPool`]: the pool that people write by hand, threads on one channel of closures.
+//! [`ChannelPool`]: the pool that people write by hand, threads on one channel of closures;
+//! and its handle, a slot under a lock.
 
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 type Task = Box<dyn FnOnce() + Send>;
 
@@ -28,16 +30,36 @@ impl ChannelPool {
         tasks.send(Box::new(task)).expect("the threads listen");
     }
 
-    /// A receiver for the result: a handle.
     pub(crate) fn submit<R: Send + 'static>(
         &self,
         task: impl FnOnce() -> R + Send + 'static,
-    ) -> Receiver<R> {
-        let (sender, receiver) = bounded(1);
-        self.execute(move || {
-            let _ = sender.send(task());
-        });
-        receiver
+    ) -> Slot<R> {
+        let slot = Slot(Arc::new((Mutex::new(None), Condvar::new())));
+        let result = Slot(Arc::clone(&slot.0));
+        self.execute(move || result.fill(task()));
+        slot
+    }
+}
+
+/// The result of a task, now or later. Lighter than a channel for one message.
+pub(crate) struct Slot<R>(Arc<(Mutex<Option<R>>, Condvar)>);
+
+impl<R> Slot<R> {
+    fn fill(&self, value: R) {
+        let (result, filled) = &*self.0;
+        *result.lock().expect("nobody panics here") = Some(value);
+        filled.notify_one();
+    }
+
+    pub(crate) fn join(self) -> R {
+        let (result, filled) = &*self.0;
+        let mut result = result.lock().expect("nobody panics here");
+        loop {
+            match result.take() {
+                Some(value) => return value,
+                None => result = filled.wait(result).expect("nobody panics here"),
+            }
+        }
     }
 }
 

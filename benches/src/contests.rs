@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use taskfarm::prelude::*;
 use threadpool::ThreadPool as OtherPool;
 
-use crate::channel_pool::ChannelPool;
+use crate::channel_pool::{ChannelPool, Slot};
 use crate::{Contender, Contest, NUM_WORKERS};
 
 /// All contests.
@@ -85,11 +85,11 @@ fn submits() -> Contest {
         name: "200 k submits with a handle each",
         rounds: 15,
         contenders: vec![
-            Contender::new("channel pool + channel", move || {
+            Contender::new("hand-written channel pool", move || {
                 timed(|| {
                     let submit = |n| channels.submit(move || tiny(n));
                     let handles: Vec<_> = (0..NUM_TASKS).map(submit).collect();
-                    sum(handles.into_iter().map(|handle| handle.recv().unwrap()))
+                    sum(handles.into_iter().map(Slot::join))
                 })
             }),
             Contender::new("threadpool + channel", move || {
@@ -196,9 +196,9 @@ fn idle() -> Contest {
         name: "one task on an idle pool",
         rounds: 1001,
         contenders: vec![
-            Contender::new("channel pool + channel", move || {
+            Contender::new("hand-written channel pool", move || {
                 rest();
-                timed(|| channels.submit(|| tiny(7)).recv())
+                timed(|| channels.submit(|| tiny(7)).join())
             }),
             Contender::new("threadpool + channel", move || {
                 rest();
@@ -235,8 +235,8 @@ fn open_and_close() -> Contest {
             Contender::new("rayon install", || {
                 timed(|| rayon_threads().install(|| tiny(7)))
             }),
-            Contender::new("channel pool + channel", || {
-                timed(|| ChannelPool::new(NUM_WORKERS).submit(|| tiny(7)).recv())
+            Contender::new("hand-written channel pool", || {
+                timed(|| ChannelPool::new(NUM_WORKERS).submit(|| tiny(7)).join())
             }),
             Contender::new("taskfarm threads", || {
                 timed(|| ours().submit(7, tiny).join())
