@@ -77,6 +77,7 @@ impl Producer {
         self.room()
     }
 
+    #[inline]
     fn room(&self) -> usize {
         self.ring.capacity - (self.head - self.tail) as usize
     }
@@ -104,6 +105,20 @@ impl Producer {
             self.memory.write(self.ring.start, second);
         }
         self.head += bytes.len() as u64;
+    }
+
+    /// Appends a word and a few bytes, unless they are more than a few, are not known to
+    /// fit, or would wrap round.
+    #[inline]
+    pub(crate) fn try_put_small(&mut self, word: u32, bytes: &[u8]) -> bool {
+        let len = size_of::<u32>() + bytes.len();
+        let (place, until_end) = self.ring.place(self.head);
+        let fits = len <= self.room().min(until_end);
+        if fits && self.memory.try_write_small(place, word, bytes) {
+            self.head += len as u64;
+            return true;
+        }
+        false
     }
 
     /// Leaves the next bytes, which must fit, as they are.
