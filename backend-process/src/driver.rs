@@ -24,6 +24,7 @@
 //! a time for the next attempt is set, or the pool is broken and reports everything.
 
 mod job;
+mod todo;
 mod worker;
 
 use std::collections::VecDeque;
@@ -743,7 +744,7 @@ impl<R> Driver<R> {
                 continue;
             }
             if flight.next < flight.end {
-                job.todo.push_front(flight.next..flight.end);
+                job.todo.put_first(flight.next..flight.end);
                 self.enqueue_first(flight.key);
             }
         }

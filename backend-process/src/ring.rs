@@ -245,6 +245,34 @@ mod tests {
     }
 
     #[test]
+    fn small_records_of_every_length_fit_or_are_left_to_the_caller() {
+        let (mut producer, mut consumer) = ends();
+        let (mut out, mut expected) = (Vec::new(), Vec::new());
+        for round in 0..1000_usize {
+            let bytes: Vec<u8> = (0..round % 19).map(|byte| byte as u8 ^ 0x5A).collect();
+            let word = (round as u32).to_ne_bytes();
+            let len = word.len() + bytes.len();
+            assert!(producer.room_for(len) >= len);
+            let until_end = producer.until_end();
+            let was_put = producer.try_put_small(round as u32, &bytes);
+            assert_eq!(was_put, bytes.len() <= 16 && len <= until_end, "{round}");
+            if !was_put {
+                producer.put(&word);
+                producer.put(&bytes);
+            }
+            producer.publish();
+            assert_eq!(consumer.available(), len);
+            consumer.take(len, &mut out);
+            consumer.release();
+            expected.extend(word);
+            expected.extend(bytes);
+        }
+        assert_eq!(out, expected);
+        producer.put(&[0; 60]);
+        assert!(!producer.try_put_small(0, &[1]), "there is no room");
+    }
+
+    #[test]
     fn a_full_ring_has_no_room_until_the_consumer_releases() {
         let (mut producer, mut consumer) = ends();
         producer.put(&[7; 64]);

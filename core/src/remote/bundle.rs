@@ -194,3 +194,19 @@ impl Flavor for Appending<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_every_length_are_appended_whole() {
+        let source: Vec<u8> = (1..=40).collect();
+        let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+        for len in 0..=source.len() {
+            extend(&mut bytes, &source[..len]);
+            expected.extend_from_slice(&source[..len]);
+            assert_eq!(bytes, expected);
+        }
+    }
+}
