@@ -24,6 +24,7 @@
 //! a time for the next attempt is set, or the pool is broken and reports everything.
 
 mod job;
+mod todo;
 mod worker;
 
 use std::collections::VecDeque;
@@ -159,8 +160,6 @@ pub(crate) struct Driver<R> {
     queue: VecDeque<Key>,
     workers: Vec<Worker>,
     setups: Vec<(u64, Weak<Setup>)>,
-    next_setup_check: Option<Nanos>,
-    setup_check_wait: Nanos,
     notes: Vec<Note<R>>,
     failed_starts: u32,
     barren_deaths: u32,
@@ -181,8 +180,6 @@ impl<R> Driver<R> {
             queue: VecDeque::new(),
             workers,
             setups: Vec::new(),
-            next_setup_check: None,
-            setup_check_wait: MILLI,
             notes: Vec::new(),
             failed_starts: 0,
             barren_deaths: 0,
@@ -372,9 +369,7 @@ impl<R> Driver<R> {
                 self.workers[slot].state = State::Leaving { until: Nanos::MAX };
             }
         }
-        if self.next_setup_check.is_some_and(|at| at <= now) {
-            self.check_setups(now);
-        }
+        self.stop_setups();
         self.dispatch(now, out);
         self.rebalance(now, out);
         self.dismiss(now, out);
@@ -386,10 +381,7 @@ impl<R> Driver<R> {
         let open = self.phase == Phase::Open;
         let due = |worker: &Worker| worker.next_tick(waiting || (open && worker.replace));
         let workers = self.workers.iter().filter_map(due);
-        workers
-            .chain(self.next_setup_check)
-            .chain(self.next_rebalance())
-            .min()
+        workers.chain(self.next_rebalance()).min()
     }
 
     /// Nobody wants the job any more.
@@ -752,7 +744,7 @@ impl<R> Driver<R> {
                 continue;
             }
             if flight.next < flight.end {
-                job.todo.push_front(flight.next..flight.end);
+                job.todo.put_first(flight.next..flight.end);
                 self.enqueue_first(flight.key);
             }
         }
@@ -920,36 +912,28 @@ impl<R> Driver<R> {
 
     // ---- Setups -----------------------------------------------------------------------
 
-    fn remember_setup(&mut self, setup: &Arc<Setup>) {
-        if !self.setups.iter().any(|(id, _)| *id == setup.id) {
-            self.setups.push((setup.id, Arc::downgrade(setup)));
-        }
-        self.setup_check_wait = MILLI;
-        // Set by the tick that follows the job.
-        self.next_setup_check = Some(0);
-        self.wants_io = true;
+    /// Whether some job had this setup already.
+    pub(crate) fn knows_setup(&self, setup: &Setup) -> bool {
+        self.setups.iter().any(|(id, _)| *id == setup.id)
     }
 
-    /// Has workers stop what they keep for setups that are gone.
-    fn check_setups(&mut self, now: Nanos) {
-        let gone: Vec<u64> = self
-            .setups
-            .iter()
-            .filter(|(_, setup)| setup.strong_count() == 0)
-            .map(|(id, _)| *id)
-            .collect();
-        self.setups.retain(|(id, _)| !gone.contains(id));
-        for worker in &mut self.workers {
-            for id in &gone {
-                if let Some(at) = worker.setups.iter().position(|kept| kept == id) {
-                    worker.setups.swap_remove(at);
-                    worker.outbox.push_back(Outgoing::Stop(*id));
-                }
-            }
+    fn remember_setup(&mut self, setup: &Arc<Setup>) {
+        if !self.knows_setup(setup) {
+            self.setups.push((setup.id, Arc::downgrade(setup)));
         }
-        // Nothing tells when the last owner of a setup lets go: look less and less often.
-        self.next_setup_check = (!self.setups.is_empty()).then_some(now + self.setup_check_wait);
-        self.setup_check_wait = (2 * self.setup_check_wait).min(100 * MILLI);
+    }
+
+    /// Has workers stop what they keep for setups that are gone. Whoever drops the last
+    /// owner of one wakes the I/O thread.
+    fn stop_setups(&mut self) {
+        let workers = &mut self.workers;
+        self.setups.retain(|(id, setup)| {
+            let lives = setup.strong_count() > 0;
+            if !lives {
+                workers.iter_mut().for_each(|worker| worker.stop(*id));
+            }
+            lives
+        });
     }
 }
 

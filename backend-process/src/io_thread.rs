@@ -130,9 +130,10 @@ impl IoThread {
             let Inner { driver, lanes } = &mut *inner;
             driver.tick(sys::monotonic_nanos(), lanes);
             let to_start = std::mem::take(&mut lanes.to_start);
-            let finished = driver.is_finished();
             driver.take_wants_io();
             driver.take_notes(&mut notes);
+            // After the notes, which are told below: nobody would wake this thread again.
+            let finished = driver.is_finished();
             let next = driver
                 .next_tick()
                 .into_iter()

@@ -77,6 +77,7 @@ mod io_thread;
 mod lane;
 mod lanes;
 mod message;
+mod outcome_writer;
 mod page;
 mod pool;
 mod record;

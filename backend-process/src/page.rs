@@ -74,6 +74,28 @@ const RUNNING: u64 = 1;
 const ENDED: u64 = 2;
 const STOPPED: u64 = 3;
 
+/// What a worker looks at and writes for each item of a message: found once, used often.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ItemWords<'a> {
+    slot: &'a AtomicU32,
+    current: &'a AtomicU64,
+}
+
+impl ItemWords<'_> {
+    /// Whether the worker must start nothing more.
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.slot.load(Ordering::Relaxed) == Slot::Stopped as u32
+    }
+
+    /// This item runs from now on.
+    #[inline]
+    pub(crate) fn begin_item(&self, current: Current) {
+        self.current
+            .store(pack(current, RUNNING), Ordering::Release);
+    }
+}
+
 /// The status page.
 #[derive(Clone, Debug)]
 pub(crate) struct Page(Arc<SharedMemory>);
@@ -107,12 +129,6 @@ impl Page {
     #[inline]
     pub(crate) fn phase(&self) -> &AtomicU32 {
         self.0.word32(20)
-    }
-
-    /// The items that have ended, written by the worker.
-    #[inline]
-    pub(crate) fn finished(&self) -> &AtomicU64 {
-        self.0.word64(24)
     }
 
     /// The message at whose end the pool wants the bell rung; written by the pool.
@@ -167,17 +183,12 @@ impl Page {
             .is_ok()
     }
 
-    /// Whether the worker must start nothing more.
-    #[inline]
-    pub(crate) fn is_stopped(&self, seq: u32) -> bool {
-        self.slot(seq).load(Ordering::Relaxed) == Slot::Stopped as u32
-    }
-
-    /// Worker: this item runs from now on.
-    #[inline]
-    pub(crate) fn begin_item(&self, current: Current) {
-        self.current()
-            .store(pack(current, RUNNING), Ordering::Release);
+    /// Worker: what it looks at and writes for each item of a message.
+    pub(crate) fn item_words(&self, seq: u32) -> ItemWords<'_> {
+        ItemWords {
+            slot: self.slot(seq),
+            current: self.current(),
+        }
     }
 
     /// Worker: the item has ended. False if the pool has stopped it before: then it counts

@@ -289,6 +289,16 @@ impl Shared {
             return lose_all(job.reply, &loss);
         }
         let Inner { driver, lanes } = &mut *inner;
+        if let Some(setup) = &job.setup
+            && !driver.knows_setup(setup)
+        {
+            let shared = Arc::downgrade(self);
+            setup.on_last_drop(move || {
+                if let Some(shared) = shared.upgrade() {
+                    shared.wake();
+                }
+            });
+        }
         let key = driver.submit(job, sys::monotonic_nanos(), lanes);
         let number = key.to_number();
         let before = ticket
@@ -323,8 +333,13 @@ impl Shared {
         let wake = inner.driver.take_wants_io();
         drop(inner);
         if wake {
-            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+            self.wake();
         }
+    }
+
+    /// Has the I/O thread look.
+    fn wake(&self) {
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
     /// Keeps the memory of a bundle for a later job.

@@ -19,6 +19,7 @@ pub(crate) const SEGMENT: u32 = 5;
 pub(crate) const PADDING: u32 = 7;
 
 const KIND_BITS: u32 = 3;
+const KIND_MASK: u32 = (1 << KIND_BITS) - 1;
 const WORD: usize = size_of::<u32>();
 
 /// The bytes of a [`SEGMENT`] record.
@@ -96,11 +97,15 @@ impl Source for &[u8] {
 }
 
 /// Turns the stream of a worker into batches.
+///
+/// Bytes are copied out of the ring in blocks, and records that lie whole in a block are
+/// taken from there in a tight loop. The bytes of a record that leaves its block are taken
+/// straight from the ring, so what is large is copied once.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    /// The bytes of a word or of a segment that has not arrived whole.
-    partial: Vec<u8>,
-    /// What the record that is being read is, and how many of its bytes are missing.
+    /// What was copied. Between two calls: a word, or a segment, that has not arrived whole.
+    block: Vec<u8>,
+    /// The record whose bytes have not arrived whole.
     record: Option<Record>,
     /// The segment that outcomes are appended to.
     open: Option<Batch>,
@@ -108,10 +113,19 @@ pub(crate) struct Decoder {
     unfinished: usize,
 }
 
+/// The most that is copied before it is looked at: what is in the cache is read twice.
+const BLOCK: usize = 16 * 1024;
+
 #[derive(Clone, Copy, Debug)]
 struct Record {
     word: u32,
     missing: usize,
+}
+
+impl Record {
+    fn is_padding(&self) -> bool {
+        self.word & KIND_MASK == PADDING
+    }
 }
 
 impl Decoder {
@@ -124,87 +138,104 @@ impl Decoder {
     ) -> Result<(), Malformed> {
         let mut left = source.available();
         while left > 0 {
-            let Some(record) = self.record else {
-                left -= self.take_partial(source, left, WORD);
-                if self.partial.len() == WORD {
-                    self.begin(batches)?;
-                }
+            if let Some(record) = self.record {
+                left -= self.take_rest(record, source, left);
                 continue;
-            };
-            let part = left.min(record.missing);
-            match record.word & ((1 << KIND_BITS) - 1) {
-                SEGMENT => {
-                    left -= self.take_partial(source, left, 8);
-                    if self.partial.len() == 8 {
-                        self.open_segment(batches);
-                    }
-                    continue;
-                }
-                PADDING => source.skip(part),
-                _ => {
-                    let open = self.open.as_mut().ok_or(Malformed)?;
-                    source.take(part, &mut open.outcomes.bytes);
-                    self.unfinished += part;
-                }
             }
+            let part = left.min(BLOCK);
+            source.take(part, &mut self.block);
             left -= part;
-            self.record = Some(Record {
-                missing: record.missing - part,
-                ..record
-            });
-            self.end_if_whole();
+            let mut block = std::mem::take(&mut self.block);
+            let rest = self.parse(&block, batches)?.len();
+            block.drain(..block.len() - rest);
+            self.block = block;
         }
         self.flush(batches);
         Ok(())
     }
 
-    fn take_partial(&mut self, source: &mut impl Source, left: usize, wanted: usize) -> usize {
-        let part = left.min(wanted - self.partial.len());
-        source.take(part, &mut self.partial);
+    /// Takes what is there of a record that left its block; returns how much that is.
+    fn take_rest(&mut self, mut record: Record, source: &mut impl Source, left: usize) -> usize {
+        let part = left.min(record.missing);
+        match &mut self.open {
+            Some(open) if !record.is_padding() => {
+                source.take(part, &mut open.outcomes.bytes);
+                self.unfinished += part;
+            }
+            _ => source.skip(part),
+        }
+        record.missing -= part;
+        self.record = Some(record).filter(|record| record.missing > 0);
+        if self.record.is_none()
+            && !record.is_padding()
+            && let Some(open) = &mut self.open
+        {
+            open.outcomes.lengths.push(record.word);
+            self.unfinished = 0;
+        }
         part
     }
 
-    /// A word has arrived.
-    fn begin(&mut self, batches: &mut Vec<Batch>) -> Result<(), Malformed> {
-        let word = word_at(&self.partial, 0);
-        self.partial.clear();
-        let missing = (word >> KIND_BITS) as usize;
-        match word & ((1 << KIND_BITS) - 1) {
-            SEGMENT if missing != 8 => return Err(Malformed),
-            SEGMENT => self.flush(batches),
-            PADDING => {}
-            6 => return Err(Malformed),
-            _ if self.open.is_none() => return Err(Malformed),
-            _ => self.unfinished = 0,
+    /// Takes all records of a block, the last one perhaps in part. What comes back is the
+    /// beginning of a word or segment.
+    fn parse<'a>(
+        &mut self,
+        mut block: &'a [u8],
+        batches: &mut Vec<Batch>,
+    ) -> Result<&'a [u8], Malformed> {
+        loop {
+            if let Some(open) = &mut self.open {
+                block = take_outcomes(&mut open.outcomes, block);
+            }
+            let Some((word, after)) = block.split_first_chunk() else {
+                return Ok(block);
+            };
+            let word = u32::from_ne_bytes(*word);
+            let len = (word >> KIND_BITS) as usize;
+            match word & KIND_MASK {
+                SEGMENT if len != 8 => return Err(Malformed),
+                SEGMENT => {
+                    let Some((place, after)) = after.split_first_chunk() else {
+                        return Ok(block);
+                    };
+                    self.open_segment(place, batches);
+                    block = after;
+                }
+                PADDING => match after.split_at_checked(len) {
+                    Some((_, after)) => block = after,
+                    None => return Ok(self.leave_block(word, after)),
+                },
+                6 => return Err(Malformed),
+                _ => {
+                    // Not whole, or `take_outcomes` would have taken it.
+                    let open = self.open.as_mut().ok_or(Malformed)?;
+                    open.outcomes.bytes.extend_from_slice(after);
+                    self.unfinished = after.len();
+                    return Ok(self.leave_block(word, after));
+                }
+            }
         }
-        self.record = Some(Record { word, missing });
-        self.end_if_whole();
-        Ok(())
     }
 
-    fn open_segment(&mut self, batches: &mut Vec<Batch>) {
+    /// The record's bytes go on after the end of the block.
+    fn leave_block<'a>(&mut self, word: u32, after: &'a [u8]) -> &'a [u8] {
+        let missing = (word >> KIND_BITS) as usize - after.len();
+        self.record = Some(Record { word, missing });
+        &[]
+    }
+
+    fn open_segment(&mut self, place: &[u8; 8], batches: &mut Vec<Batch>) {
         self.flush(batches);
+        let [seq, first] = [0, WORD].map(|at| {
+            let mut word = [0; WORD];
+            word.copy_from_slice(&place[at..at + WORD]);
+            u32::from_ne_bytes(word)
+        });
         self.open = Some(Batch {
-            seq: word_at(&self.partial, 0),
-            first: word_at(&self.partial, 4),
+            seq,
+            first,
             outcomes: Bundle::default(),
         });
-        self.partial.clear();
-        self.record = None;
-    }
-
-    /// Closes a record whose last byte has arrived.
-    fn end_if_whole(&mut self) {
-        let Some(Record { word, missing: 0 }) = self.record else {
-            return;
-        };
-        self.record = None;
-        if word & ((1 << KIND_BITS) - 1) != PADDING
-            && let Some(open) = &mut self.open
-        {
-            open.outcomes.lengths.push(word);
-            self.unfinished = 0;
-        }
     }
 
     /// Hands over the whole outcomes of the open segment; what follows counts on.
@@ -233,10 +264,32 @@ impl Decoder {
     }
 }
 
-fn word_at(bytes: &[u8], at: usize) -> u32 {
-    let mut word = [0; WORD];
-    word.copy_from_slice(&bytes[at..at + WORD]);
-    u32::from_ne_bytes(word)
+/// Appends the outcomes that begin a block and are whole; returns what follows.
+#[inline]
+fn take_outcomes<'a>(outcomes: &mut Bundle, mut block: &'a [u8]) -> &'a [u8] {
+    const SMALL: usize = 16;
+    while let Some((word, after)) = block.split_first_chunk() {
+        let word = u32::from_ne_bytes(*word);
+        if word & KIND_MASK >= SEGMENT {
+            break;
+        }
+        let len = (word >> KIND_BITS) as usize;
+        let Some((bytes, rest)) = after.split_at_checked(len) else {
+            break;
+        };
+        match after.first_chunk::<SMALL>() {
+            // A copy of a fixed size is a few instructions, and of any size a call.
+            Some(more) if len <= SMALL => {
+                let end = outcomes.bytes.len() + len;
+                outcomes.bytes.extend_from_slice(more);
+                outcomes.bytes.truncate(end);
+            }
+            _ => outcomes.bytes.extend_from_slice(bytes),
+        }
+        outcomes.lengths.push(word);
+        block = rest;
+    }
+    block
 }
 
 #[cfg(test)]

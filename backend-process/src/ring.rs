@@ -77,6 +77,7 @@ impl Producer {
         self.room()
     }
 
+    #[inline]
     fn room(&self) -> usize {
         self.ring.capacity - (self.head - self.tail) as usize
     }
@@ -104,6 +105,20 @@ impl Producer {
             self.memory.write(self.ring.start, second);
         }
         self.head += bytes.len() as u64;
+    }
+
+    /// Appends a word and a few bytes, unless they are more than a few, are not known to
+    /// fit, or would wrap round.
+    #[inline]
+    pub(crate) fn try_put_small(&mut self, word: u32, bytes: &[u8]) -> bool {
+        let len = size_of::<u32>() + bytes.len();
+        let (place, until_end) = self.ring.place(self.head);
+        let fits = len <= self.room().min(until_end);
+        if fits && self.memory.try_write_small(place, word, bytes) {
+            self.head += len as u64;
+            return true;
+        }
+        false
     }
 
     /// Leaves the next bytes, which must fit, as they are.
@@ -227,6 +242,34 @@ mod tests {
             expected.extend(bytes);
         }
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn small_records_of_every_length_fit_or_are_left_to_the_caller() {
+        let (mut producer, mut consumer) = ends();
+        let (mut out, mut expected) = (Vec::new(), Vec::new());
+        for round in 0..1000_usize {
+            let bytes: Vec<u8> = (0..round % 19).map(|byte| byte as u8 ^ 0x5A).collect();
+            let word = (round as u32).to_ne_bytes();
+            let len = word.len() + bytes.len();
+            assert!(producer.room_for(len) >= len);
+            let until_end = producer.until_end();
+            let was_put = producer.try_put_small(round as u32, &bytes);
+            assert_eq!(was_put, bytes.len() <= 16 && len <= until_end, "{round}");
+            if !was_put {
+                producer.put(&word);
+                producer.put(&bytes);
+            }
+            producer.publish();
+            assert_eq!(consumer.available(), len);
+            consumer.take(len, &mut out);
+            consumer.release();
+            expected.extend(word);
+            expected.extend(bytes);
+        }
+        assert_eq!(out, expected);
+        producer.put(&[0; 60]);
+        assert!(!producer.try_put_small(0, &[1]), "there is no room");
     }
 
     #[test]

@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::Once;
+use std::slice::ChunksExact;
 use std::sync::atomic::Ordering;
 
-use taskfarm_core::remote::{Bundle, KeptState, Port};
+use taskfarm_core::remote::{Bundle, KeptState, Port, enter_worker};
 
 use crate::image;
 use crate::lane::WorkerEnd;
 use crate::message::{Header, Kind};
-use crate::page::{self, Current, Slot};
+use crate::outcome_writer::OutcomeWriter;
+use crate::page::{self, Current, ItemWords, Page, Slot};
 use crate::sys;
 use crate::worker_lane::{Broken, WorkerLane};
 
@@ -45,12 +46,11 @@ pub(crate) fn run(end: WorkerEnd, parent: u32, settings: WorkerSettings) -> ! {
     {
         sys::exit_now(EXIT_NO_LANE);
     }
-    silence_panics();
+    enter_worker();
     let mut worker = Worker {
         lane,
         setups: HashMap::new(),
         outcomes: Bundle::default(),
-        finished: 0,
     };
     worker.lane.enter(page::READY);
     let Err(broken) = worker.run() else {
@@ -64,18 +64,11 @@ pub(crate) fn run(end: WorkerEnd, parent: u32, settings: WorkerSettings) -> ! {
     sys::exit_now(EXIT_BROKEN)
 }
 
-/// A panic comes back as the outcome of its item; the terminal belongs to the caller.
-fn silence_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
-}
-
 struct Worker {
     lane: WorkerLane,
     setups: HashMap<u64, KeptSetup>,
     /// Memory for one outcome at a time.
     outcomes: Bundle,
-    finished: u64,
 }
 
 /// What the worker keeps of a map.
@@ -135,15 +128,7 @@ impl Worker {
     }
 
     /// Runs the items of the payload given, or of the one that is next in the ring.
-    fn run_items(&mut self, header: &Header, payload: Option<&[u8]>) -> Result<(), Broken> {
-        let len = match payload {
-            Some(payload) => payload.len(),
-            None => self.lane.payload(header)?.len(),
-        };
-        let entries = 4 * header.count as usize;
-        if entries > len {
-            return Err(Broken::Malformed);
-        }
+    fn run_items(&mut self, header: &Header, assembled: Option<&[u8]>) -> Result<(), Broken> {
         let function = image::function(header.function).ok_or(Broken::Malformed)?;
         if !self.lane.begin_message(header.seq) {
             return Ok(());
@@ -152,110 +137,111 @@ impl Worker {
             0 => KeptSetup::default(),
             setup => self.setups.remove(&setup).ok_or(Broken::Malformed)?,
         };
+        let page = self.lane.page().clone();
+        let (in_place, writer) = match assembled {
+            Some(_) => (&[][..], self.lane.outcomes()),
+            None => self.lane.payload_and_outcomes(header)?,
+        };
+        let (entries, bytes) = assembled
+            .unwrap_or(in_place)
+            .split_at_checked(ENTRY * header.count as usize)
+            .ok_or(Broken::Malformed)?;
+        writer.begin_message(header.seq, header.first);
         let mut port = Chunk {
-            header,
-            payload,
+            page: &page,
+            words: page.item_words(header.seq),
+            writer,
+            outcomes: &mut self.outcomes,
+            timed: header.timed,
             item: Current {
                 seq: header.seq,
                 position: header.first,
             },
-            left: header.count,
-            at: entries,
-            broken: false,
+            entries: entries.chunks_exact(ENTRY),
+            bytes,
             clock_is_stopped: false,
             kept: &mut kept,
-            worker: self,
         };
         // What is made before the first item counts as part of it.
-        port.begin_item(sys::monotonic_nanos());
+        port.start_clock();
+        port.words.begin_item(port.item);
         function.call(&mut port);
-        let broken = port.broken || port.left > 0;
+        if port.entries.len() > 0 {
+            return Err(Broken::Malformed);
+        }
         if header.setup != 0 {
             self.setups.insert(header.setup, kept);
         }
-        if broken {
-            return Err(Broken::Malformed);
-        }
-        let page = self.lane.page();
-        page.finished().store(self.finished, Ordering::Relaxed);
+        let writer = self.lane.outcomes();
         if !page.move_slot(header.seq, Slot::Running, Slot::Done) {
-            self.lane.wait_for_the_end();
+            writer.wait_for_the_end();
         }
-        self.lane.end_message(header.seq);
-        self.lane.rewind();
+        writer.end_message(header.seq);
+        writer.rewind();
         Ok(())
     }
 }
 
+/// The bytes of an entry of a bundle.
+const ENTRY: usize = size_of::<u32>();
+
 /// The items of one message.
 struct Chunk<'a> {
-    worker: &'a mut Worker,
+    page: &'a Page,
+    words: ItemWords<'a>,
+    writer: &'a mut OutcomeWriter,
+    outcomes: &'a mut Bundle,
     kept: &'a mut KeptSetup,
-    header: &'a Header,
-    /// The payload, unless it lies in the ring.
-    payload: Option<&'a [u8]>,
+    /// Whether the items have a time limit.
+    timed: bool,
     /// The item that runs or is next.
     item: Current,
-    /// How many have not begun.
-    left: u32,
-    /// Where the bytes of the next item begin.
-    at: usize,
-    broken: bool,
+    /// The entries of those that have not begun.
+    entries: ChunksExact<'a, u8>,
+    /// Their bytes.
+    bytes: &'a [u8],
     /// Whether the running item no longer runs against its limit.
     clock_is_stopped: bool,
 }
 
 impl Chunk<'_> {
-    #[inline]
-    fn begin_item(&mut self, now: u64) {
-        let page = self.worker.lane.page();
-        page.started().store(now, Ordering::Release);
-        page.begin_item(self.item);
-    }
-
-    fn payload(&self) -> Option<&[u8]> {
-        match self.payload {
-            Some(payload) => Some(payload),
-            None => self.worker.lane.payload(self.header).ok(),
-        }
+    /// The next item runs against its limit from now on.
+    fn start_clock(&self) {
+        let now = sys::monotonic_nanos();
+        self.page.started().store(now, Ordering::Release);
     }
 }
 
 impl Port for Chunk<'_> {
     #[inline]
     fn next(&mut self) -> Option<&[u8]> {
-        if self.left == 0 || self.broken {
-            return None;
-        }
-        self.worker.lane.obey(self.item.seq);
-        if self.header.timed {
-            self.begin_item(sys::monotonic_nanos());
-        } else {
-            self.worker.lane.page().begin_item(self.item);
-        }
-        let nth = (self.header.count - self.left) as usize;
-        self.left -= 1;
-        let start = self.at;
-        let len = {
-            let entry = self.payload()?.get(4 * nth..4 * nth + 4)?;
-            (u32::from_ne_bytes(entry.try_into().ok()?) >> 3) as usize
-        };
-        self.at = start + len;
+        let mut entries = self.entries.clone();
+        let entry = u32::from_ne_bytes(entries.next()?.try_into().ok()?);
         // Lengths that leave the payload end the chunk early, which `run_items` notices.
-        self.broken = self.payload()?.len() < self.at;
-        self.payload()?.get(start..start + len)
+        let (bytes, rest) = self.bytes.split_at_checked((entry >> 3) as usize)?;
+        if self.words.is_stopped() {
+            self.writer.wait_for_the_end();
+        }
+        if self.timed {
+            self.start_clock();
+        }
+        self.words.begin_item(self.item);
+        self.entries = entries;
+        self.bytes = rest;
+        Some(bytes)
     }
 
     #[inline]
     fn outcomes(&mut self) -> &mut Bundle {
-        &mut self.worker.outcomes
+        self.outcomes
     }
 
+    #[inline]
     fn stop_clock(&mut self) {
-        if self.header.timed && !self.clock_is_stopped {
+        if self.timed && !self.clock_is_stopped {
             self.clock_is_stopped = true;
-            if !self.worker.lane.page().end_timed_item(self.item) {
-                self.worker.lane.wait_for_the_end();
+            if !self.page.end_timed_item(self.item) {
+                self.writer.wait_for_the_end();
             }
         }
     }
@@ -264,14 +250,10 @@ impl Port for Chunk<'_> {
     fn done(&mut self) {
         self.stop_clock();
         self.clock_is_stopped = false;
-        let worker = &mut *self.worker;
-        if let Some(&word) = worker.outcomes.lengths.last() {
-            worker
-                .lane
-                .put_outcome(self.item, word, &worker.outcomes.bytes);
+        if let Some(&word) = self.outcomes.lengths.last() {
+            self.writer.put_outcome(word, &self.outcomes.bytes);
         }
-        worker.outcomes.clear();
-        worker.finished += 1;
+        self.outcomes.clear();
         self.item.position += 1;
     }
 

@@ -1,39 +1,30 @@
 //! [`WorkerLane`]: a worker's end of what it shares with its pool.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::time::Duration;
 
 use crate::lane::WorkerEnd;
 use crate::message::{HEADER_LEN, Header, Kind, MAX_PAYLOAD, aligned};
-use crate::page::{Current, LANE_LEN, OUTCOMES, Page, Slot, TASKS};
-use crate::record::{self, Malformed};
-use crate::ring::{Consumer, Producer};
-use crate::sys::{self, SharedMemory};
+use crate::outcome_writer::OutcomeWriter;
+use crate::page::{LANE_LEN, Page, Slot, TASKS};
+use crate::record::Malformed;
+use crate::ring::Consumer;
+use crate::sys::SharedMemory;
 
 /// How long a worker that just had work looks for more before it sleeps.
 const MAX_SPIN: u32 = 64;
 const MIN_SPIN: u32 = 1;
-/// From this many unread bytes on, the pool is woken to read while the worker writes.
-const RING_EARLY: usize = 256 * 1024;
-/// From this position on, an empty ring is begun anew: what is hot stays hot.
-const REWIND_AFTER: usize = 128 * 1024;
 
 /// A worker's end.
 #[derive(Debug)]
 pub(crate) struct WorkerLane {
     page: Page,
     tasks: Consumer,
-    outcomes: Producer,
+    outcomes: OutcomeWriter,
     bell: File,
-    pool_bell: File,
-    /// The segment that outcomes go to: message and next position.
-    segment: Option<Current>,
-    /// Bytes written since the bell was rung.
-    unrung: usize,
     /// How many looks before a sleep: doubles when looking pays, halves when not.
     spin: u32,
     position: u64,
@@ -61,11 +52,8 @@ impl WorkerLane {
         Ok(Self {
             page: Page::new(memory.clone()),
             tasks: Consumer::new(memory.clone(), TASKS),
-            outcomes: Producer::new(memory, OUTCOMES),
-            bell: file(end.bell),
-            pool_bell: file(end.pool_bell),
-            segment: None,
-            unrung: 0,
+            outcomes: OutcomeWriter::new(memory, File::from(end.pool_bell)),
+            bell: File::from(end.bell),
             spin: MAX_SPIN,
             position: 0,
         })
@@ -73,6 +61,11 @@ impl WorkerLane {
 
     pub(crate) fn page(&self) -> &Page {
         &self.page
+    }
+
+    /// Where outcomes go.
+    pub(crate) fn outcomes(&mut self) -> &mut OutcomeWriter {
+        &mut self.outcomes
     }
 
     // ---- Messages ---------------------------------------------------------------------
@@ -105,6 +98,16 @@ impl WorkerLane {
         self.tasks.in_place(len).ok_or(Broken::Malformed)
     }
 
+    /// The [payload](Self::payload), and where its outcomes go.
+    pub(crate) fn payload_and_outcomes(
+        &mut self,
+        header: &Header,
+    ) -> Result<(&[u8], &mut OutcomeWriter), Broken> {
+        let len = usize::try_from(header.payload).map_err(|_| Broken::Malformed)?;
+        let payload = self.tasks.in_place(len).ok_or(Broken::Malformed)?;
+        Ok((payload, &mut self.outcomes))
+    }
+
     /// Gives the place of the payload back.
     pub(crate) fn end_payload(&mut self, header: &Header) {
         self.pass(aligned(header.payload as usize));
@@ -132,7 +135,7 @@ impl WorkerLane {
         // Pairs with the fence in `Lane::wait_for_room`.
         fence(Ordering::SeqCst);
         if self.page.wants_room().load(Ordering::Relaxed) == 1 {
-            self.ring();
+            self.outcomes.ring();
         }
     }
 
@@ -140,9 +143,7 @@ impl WorkerLane {
         if self.tasks.available() >= len {
             return Ok(());
         }
-        if self.unrung > 0 {
-            self.ring();
-        }
+        self.outcomes.ring_if_unrung();
         for _ in 0..self.spin {
             std::hint::spin_loop();
             if self.tasks.available() >= len {
@@ -177,112 +178,10 @@ impl WorkerLane {
         }
     }
 
-    // ---- Outcomes ---------------------------------------------------------------------
-
-    /// Writes the outcome of an item: the word of its entry, and its bytes. From here on
-    /// the outcome is safe, whatever happens to this process.
-    #[inline]
-    pub(crate) fn put_outcome(&mut self, item: Current, word: u32, bytes: &[u8]) {
-        if self.segment != Some(item) {
-            self.put(&record::segment(item.seq, item.position));
-        }
-        self.segment = Some(Current {
-            position: item.position.wrapping_add(1),
-            ..item
-        });
-        self.put(&word.to_ne_bytes());
-        self.put(bytes);
-        self.outcomes.publish();
-        if self.page.armed().load(Ordering::Relaxed) == 1 {
-            self.page.armed().store(0, Ordering::Relaxed);
-            self.ring();
-        } else if self.unrung >= RING_EARLY {
-            self.ring();
-        }
-    }
-
-    /// The message has its last outcome.
-    #[inline]
-    pub(crate) fn end_message(&mut self, seq: u32) {
-        let bell_at = self.page.bell_at().load(Ordering::Relaxed);
-        if seq.wrapping_sub(bell_at).cast_signed() >= 0 {
-            self.ring();
-        }
-    }
-
-    #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        self.unrung += bytes.len();
-        if self.outcomes.room_for(bytes.len()) >= bytes.len() {
-            self.outcomes.put(bytes);
-        } else {
-            self.put_in_pieces(bytes);
-        }
-    }
-
-    /// For what does not fit now: the pool takes the pieces while the rest is written.
-    #[cold]
-    fn put_in_pieces(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let room = self.outcomes.room_for(1).min(bytes.len());
-            if room == 0 {
-                self.outcomes.publish();
-                self.ring();
-                std::thread::sleep(Duration::from_micros(20));
-                continue;
-            }
-            let (piece, rest) = bytes.split_at(room);
-            self.outcomes.put(piece);
-            self.outcomes.publish();
-            if rest.len() >= RING_EARLY {
-                self.ring();
-            }
-            bytes = rest;
-        }
-    }
-
-    /// Begins the ring anew where everything was read and the next place is far.
-    pub(crate) fn rewind(&mut self) {
-        let until_end = self.outcomes.until_end();
-        let is_far = OUTCOMES.capacity - until_end > REWIND_AFTER;
-        if is_far && until_end > 4 && self.outcomes.is_empty() {
-            self.outcomes.put(&record::padding((until_end - 4) as u32));
-            self.outcomes.skip(until_end - 4);
-            self.outcomes.publish();
-        }
-    }
-
-    /// Wakes the pool, unless it was woken and has not looked yet.
-    pub(crate) fn ring(&mut self) {
-        self.unrung = 0;
-        if self.page.rung().swap(1, Ordering::AcqRel) == 0 {
-            // If the bell is gone, so is the pool, or a task has closed it: the next wait
-            // for a message ends this process.
-            let _ = self.pool_bell.write(&[1]);
-        }
-    }
-
     /// Says that this process has come to another phase of its life.
     pub(crate) fn enter(&mut self, phase: u32) {
         self.page.phase().store(phase, Ordering::Release);
-        self.ring();
-    }
-
-    /// Waits to be killed, if the pool has stopped this message.
-    #[inline]
-    pub(crate) fn obey(&mut self, seq: u32) {
-        if self.page.is_stopped(seq) {
-            self.wait_for_the_end();
-        }
-    }
-
-    /// The pool has ordered the end of this process.
-    #[cold]
-    pub(crate) fn wait_for_the_end(&mut self) -> ! {
-        self.ring();
-        // Killed within a moment; should that fail, end all the same.
-        std::thread::sleep(Duration::from_secs(10));
-        sys::exit_now(1)
+        self.outcomes.ring();
     }
 
     /// Whether the message may be started.
@@ -291,8 +190,4 @@ impl WorkerLane {
         self.page.passed().store(seq, Ordering::Release);
         may
     }
-}
-
-fn file(descriptor: OwnedFd) -> File {
-    File::from(descriptor)
 }

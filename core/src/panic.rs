@@ -4,7 +4,7 @@ use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::{Arc, Once, OnceLock};
 
 /// A panic that was caught: message, place, and a backtrace where enabled.
@@ -161,31 +161,45 @@ pub(crate) fn drop_quietly<T>(value: T) {
     }
 }
 
+static WATCHED: Once = Once::new();
+
 /// Puts a hook before the present one that notes where a panic was raised: the payload,
 /// which is all that `catch_unwind` gives, does not say.
 fn watch_places() {
-    static ONCE: Once = Once::new();
-    if ONCE.is_completed() || std::thread::panicking() {
+    if WATCHED.is_completed() || std::thread::panicking() {
         // A thread that panics may not change the hook.
         return;
     }
-    ONCE.call_once(|| {
+    WATCHED.call_once(|| {
         let next = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if CATCHING.get() {
-                let backtrace = Backtrace::capture();
-                let place = info.location().map(|location| Place {
-                    location: location.to_string(),
-                    backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| Stack {
-                        raw: Some(backtrace),
-                        text: OnceLock::new(),
-                    }),
-                });
-                // A thread that is ending has no place for it any more.
-                let _ = PLACE.try_with(|slot| slot.replace(place));
-                HAS_PLACE.set(true);
-            }
+            note_place(info);
             next(info);
         }));
     });
+}
+
+/// Makes this process a worker's: a panic goes back to the pool with its place, and says
+/// nothing here, whatever the hook of the program was that this process is a copy of.
+#[cfg(feature = "remote")]
+pub fn enter_worker() {
+    WATCHED.call_once(|| {});
+    std::panic::set_hook(Box::new(note_place));
+}
+
+fn note_place(info: &PanicHookInfo<'_>) {
+    if !CATCHING.get() {
+        return;
+    }
+    let backtrace = Backtrace::capture();
+    let place = info.location().map(|location| Place {
+        location: location.to_string(),
+        backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| Stack {
+            raw: Some(backtrace),
+            text: OnceLock::new(),
+        }),
+    });
+    // A thread that is ending has no place for it any more.
+    let _ = PLACE.try_with(|slot| slot.replace(place));
+    HAS_PLACE.set(true);
 }

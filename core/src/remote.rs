@@ -21,6 +21,9 @@ pub use function::{Function, InitPointer, Remotable};
 pub use job::{Loss, RemoteJob, Reply, Setup};
 pub use port::{KeptState, Port};
 
+#[doc(hidden)]
+pub use crate::panic::enter_worker;
+
 pub(crate) use job::RemoteBody;
 pub(crate) use shipper::Shipper;
 pub(crate) use task::RemoteTask;

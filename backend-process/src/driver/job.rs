@@ -1,11 +1,11 @@
 //! [`Job`]: what a driver knows of a job, and the [`Slab`] that holds them.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
 use taskfarm_core::remote::{Bundle, Setup};
 
+use super::todo::Todo;
 use super::{Nanos, Parts};
 use crate::message::{Header, Kind};
 
@@ -28,8 +28,8 @@ pub(crate) struct Job<R> {
     items: Bundle,
     /// Where the bytes of position `bytes_at.0` begin, to find those of the next ones.
     bytes_at: (u32, usize),
-    /// The positions that nobody has, ascending.
-    pub(super) todo: VecDeque<Range<u32>>,
+    /// The positions that nobody has.
+    pub(super) todo: Todo,
     /// The positions that are unreported.
     pub(super) left: u32,
     /// Whether the queue holds its key.
@@ -42,17 +42,13 @@ pub(crate) struct Job<R> {
 impl<R> Job<R> {
     pub(super) fn new(job: NewJob<R>) -> Self {
         let len = u32::try_from(job.items.len()).unwrap_or(u32::MAX);
-        let mut todo = VecDeque::new();
-        if len > 0 {
-            todo.push_back(0..len);
-        }
         Self {
             function: job.function,
             setup: job.setup,
             timeout: job.timeout,
             items: job.items,
             bytes_at: (0, 0),
-            todo,
+            todo: Todo::all(len),
             left: len,
             queued: false,
             cancelled: false,
@@ -62,14 +58,8 @@ impl<R> Job<R> {
 
     /// Takes the first positions that are to be done, `budget` at most.
     pub(super) fn take_todo(&mut self, budget: Option<u64>) -> Option<Range<u32>> {
-        let first = self.todo.front_mut()?;
         let most = budget.map_or(u32::MAX, |budget| u32::try_from(budget).unwrap_or(u32::MAX));
-        let end = first.start.saturating_add(most).min(first.end);
-        let range = first.start..end;
-        first.start = end;
-        if first.start == first.end {
-            self.todo.pop_front();
-        }
+        let range = self.todo.take_first(most)?;
         // Now, while `self` may change: `message` finds the bytes from here.
         self.bytes_at = (range.start, self.offset_of(range.start));
         Some(range)

@@ -182,6 +182,14 @@ impl Worker {
         may
     }
 
+    /// The setup is not needed any more.
+    pub(super) fn stop(&mut self, setup: u64) {
+        if let Some(at) = self.setups.iter().position(|kept| *kept == setup) {
+            self.setups.swap_remove(at);
+            self.outbox.push_back(Outgoing::Stop(setup));
+        }
+    }
+
     pub(super) fn vacate(&mut self) {
         debug_assert!(self.flights.is_empty());
         *self = Self::vacant();

@@ -19,6 +19,10 @@ pub(crate) const CASES: &[Case] = &[
         errors_and_panics_come_back,
     ),
     (
+        "basics::panics_have_a_place_when_the_program_has_panicked_before",
+        panics_have_a_place_when_the_program_has_panicked_before,
+    ),
+    (
         "basics::a_context_is_decoded_once_per_worker",
         a_context_is_decoded_once_per_worker,
     ),
@@ -117,11 +121,21 @@ fn errors_and_panics_come_back(method: StartMethod) {
         panic!("{error:?}");
     };
     assert_eq!(panic.message(), "three is too many");
-    if method != StartMethod::Fork {
-        assert!(panic.location().unwrap().contains("basics.rs"));
-    }
+    assert!(panic.location().unwrap().contains("basics.rs"));
     assert_eq!(pool.stats().replaced, 0);
     assert_eq!(pool.submit(1, |n: u32| n).join().unwrap(), 1);
+}
+
+fn panics_have_a_place_when_the_program_has_panicked_before(method: StartMethod) {
+    fn fail(_: u32) -> u32 {
+        panic!("on purpose")
+    }
+    // The process has its hook from here on, and so has a copy of it.
+    let error = pool(method, 1).submit(1, fail).join().unwrap_err();
+    assert!(error.to_string().contains("basics.rs"), "{error}");
+    std::panic::set_hook(Box::new(|_| std::process::abort()));
+    let error = pool(method, 1).submit(2, fail).join().unwrap_err();
+    assert!(error.to_string().contains("basics.rs"), "{error}");
 }
 
 fn a_context_is_decoded_once_per_worker(method: StartMethod) {

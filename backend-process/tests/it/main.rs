@@ -11,6 +11,7 @@ mod cancel;
 mod data;
 mod death;
 mod hostile;
+mod interrupt;
 mod limits;
 mod parent;
 mod storm;
@@ -40,6 +41,7 @@ fn cases() -> Vec<Case> {
         data::CASES,
         death::CASES,
         hostile::CASES,
+        interrupt::CASES,
         limits::CASES,
         parent::CASES,
         storm::CASES,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::bundle::Bundle;
 use super::function::{Function, Remotable};
 use crate::panic::catch;
+use crate::sync::Mutex;
 use crate::{CancelOutcome, SetupError, WorkerLost};
 
 /// A job ready to leave the process: what to run, the encoded items, and the reply.
@@ -28,26 +29,40 @@ pub struct RemoteJob {
 /// What a worker needs once for a whole map, however many chunks it gets.
 ///
 /// While an `Arc` of it lives, more chunks may come. When the last one is gone, workers
-/// should [stop](super::KeptState::stop) what they keep for it.
-#[derive(Debug)]
+/// should [stop](super::KeptState::stop) what they keep for it;
+/// [`on_last_drop`](Self::on_last_drop) tells when.
 pub struct Setup {
     /// Unlike any other setup's of this process.
     pub id: u64,
     /// The encoded context.
     pub context: Vec<u8>,
+    on_last_drop: Mutex<Vec<Notice>>,
 }
 
+type Notice = Box<dyn FnOnce() + Send>;
+
 impl Setup {
+    fn new(context: Vec<u8>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            context,
+            on_last_drop: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Has `notice` called when the last `Arc` of it is gone, on whatever thread drops it.
+    /// It must not block; a [`Weak`](std::sync::Weak) of the setup is dead by then.
+    pub fn on_last_drop(&self, notice: impl FnOnce() + Send + 'static) {
+        self.on_last_drop.lock().push(Box::new(notice));
+    }
+
     /// What workers need once to do `work`; nothing for a plain function.
     pub(crate) fn of<I, W: Remotable<I>>(work: &W) -> Result<Option<Arc<Self>>, SetupError> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let mut bundle = Bundle::default();
         match catch(|| work.encode_context(&mut bundle)) {
             Ok(Ok(())) if bundle.is_empty() => Ok(None),
-            Ok(Ok(())) => Ok(Some(Arc::new(Self {
-                id: NEXT.fetch_add(1, Ordering::Relaxed),
-                context: bundle.bytes,
-            }))),
+            Ok(Ok(())) => Ok(Some(Arc::new(Self::new(bundle.bytes)))),
             Ok(Err(why)) => Err(SetupError::invalid(format!(
                 "the context cannot be encoded for another process: {why}"
             ))),
@@ -55,6 +70,23 @@ impl Setup {
                 "the context cannot be encoded for another process: encoding panicked: {panic}"
             ))),
         }
+    }
+}
+
+impl Drop for Setup {
+    fn drop(&mut self) {
+        for notice in std::mem::take(&mut *self.on_last_drop.lock()) {
+            notice();
+        }
+    }
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup")
+            .field("id", &self.id)
+            .field("context", &self.context.len())
+            .finish_non_exhaustive()
     }
 }
 

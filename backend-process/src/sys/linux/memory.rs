@@ -50,6 +50,7 @@ impl SharedMemory {
     }
 
     /// The place at `at`, after a check that `len` bytes from there lie in the block.
+    #[inline]
     fn place(&self, at: usize, len: usize) -> *mut u8 {
         let inside = at.checked_add(len).is_some_and(|end| end <= self.len);
         assert!(inside, "{len} bytes at {at} leave the shared memory");
@@ -80,6 +81,42 @@ impl SharedMemory {
         let place = self.place(at, bytes.len());
         // SAFETY: the target is mapped, and private memory cannot overlap it.
         unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    }
+
+    /// Writes a word and up to 16 bytes after it to `at`; whether they were no more.
+    ///
+    /// Two overlapping copies of a fixed size instead of one of any size, which is a call:
+    /// that costs more than all else that is done to publish a small outcome.
+    #[inline]
+    pub(crate) fn try_write_small(&self, at: usize, word: u32, bytes: &[u8]) -> bool {
+        let len = bytes.len();
+        if len > 16 {
+            return false;
+        }
+        let place = self.place(at, 4 + len);
+        let rest = place.wrapping_add(4);
+        // SAFETY: `place` has checked that 4 bytes for the word, and `len` from `rest` on,
+        // are mapped; each write here stays within them.
+        unsafe { place.cast::<u32>().write_unaligned(word) };
+        if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+            // SAFETY: as above, `len` is 8 or more.
+            unsafe { rest.cast::<[u8; 8]>().write(*first) };
+            // SAFETY: as above.
+            unsafe { rest.wrapping_add(len - 8).cast::<[u8; 8]>().write(*last) };
+        } else if let (Some(first), Some(last)) =
+            (bytes.first_chunk::<4>(), bytes.last_chunk::<4>())
+        {
+            // SAFETY: as above, `len` is 4 or more.
+            unsafe { rest.cast::<[u8; 4]>().write(*first) };
+            // SAFETY: as above.
+            unsafe { rest.wrapping_add(len - 4).cast::<[u8; 4]>().write(*last) };
+        } else {
+            for (nth, byte) in bytes.iter().enumerate() {
+                // SAFETY: as above.
+                unsafe { rest.wrapping_add(nth).write(*byte) };
+            }
+        }
+        true
     }
 
     /// Appends the `len` bytes at `at` to `bytes`. They may be nonsense if the other side
