@@ -8,17 +8,28 @@
 //! `cargo bench -p taskfarm-benches --bench ratios` runs the contenders in turn, round by
 //! round, so that noise hits all of them alike, and prints the ratios of their medians.
 //! `--bench criterion` gives criterion's statistics of each alone.
+//!
+//! `--bench processes` does the same for worker processes, whose rows have other units and
+//! whose rivals start this program again; see [`process_rows`].
 #![forbid(unsafe_code)]
 
+mod bare_pipe;
 mod channel_pool;
+pub mod children;
 mod contests;
+mod cpu_time;
+mod naive_pipes;
+pub mod process_rows;
+mod process_tasks;
+mod row;
 
 use std::fmt;
 use std::time::Duration;
 
 pub use contests::contests;
+pub use row::{Entrant, Goal, Row};
 
-/// The threads that each pool has.
+/// The threads or processes that each pool has.
 pub const NUM_WORKERS: usize = 2;
 
 /// One kind of work.
