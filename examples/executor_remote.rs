@@ -186,7 +186,7 @@ fn serve() -> io::Result<()> {
     Ok(())
 }
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     if std::env::var_os(MARKER).is_some() {
         return ExitCode::from(u8::from(serve().is_err()));
     }

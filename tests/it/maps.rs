@@ -219,9 +219,10 @@ fn worker_processes_give_what_threads_give() {
             .unwrap();
         assert_eq!(scaled, [0, 3, 6, 9, 12], "{backend}");
         let first: Vec<u64> = pool
-            .map(0..50_u64, |n| n + 1)
+            .map(0_u64.., |n| n + 1)
             .ordered()
             .unwrap()
+            .take(50)
             .map(Result::unwrap)
             .collect();
         assert_eq!(first[49], 50, "{backend}");
