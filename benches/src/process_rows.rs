@@ -312,7 +312,7 @@ fn openings(what: &'static str, until: Moment, goal: f64) -> Row {
         rounds: 51,
         entrants: vec![
             Entrant::new("naive pipes", move || {
-                opening(until, || naive("tiny"), |pool| pool.call(7))
+                opening(until, || naive("tiny"), |pool| pool.call::<u64, u64>(7))
             }),
             Entrant::new("taskfarm process", move || {
                 opening(until, ours, |pool| pool.submit(7, tiny).join().unwrap())
