@@ -50,7 +50,7 @@ const MICRO: Nanos = 1_000;
 const MILLI: Nanos = 1_000_000;
 
 /// How soon the pool looks at a worker that has just spoken.
-const LOOK_SOON: Nanos = 250 * MICRO;
+const LOOK_SOON: Nanos = MILLI;
 /// How soon it looks for the last time, with the bell armed.
 const LOOK_LAST: Nanos = MILLI;
 /// How long a worker must have been silent before its waiting messages are taken back for

@@ -268,6 +268,7 @@ mod tests {
             expected.extend(bytes);
         }
         assert_eq!(out, expected);
+        assert!(producer.room_for(60) >= 60);
         producer.put(&[0; 60]);
         assert!(!producer.try_put_small(0, &[1]), "there is no room");
     }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::slice::ChunksExact;
 use std::sync::atomic::Ordering;
 
-use taskfarm_core::remote::{Bundle, KeptState, Port, enter_worker};
+use taskfarm_core::remote::{Bundle, Item, KeptState, Port, enter_worker};
 
 use crate::image;
 use crate::lane::WorkerEnd;
@@ -205,6 +205,19 @@ struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
+    /// Publishes the outcome of the item that ran, if one did.
+    #[inline]
+    fn end_item(&mut self) {
+        let Some(&word) = self.outcomes.lengths.last() else {
+            return;
+        };
+        self.stop_clock();
+        self.clock_is_stopped = false;
+        self.writer.put_outcome(word, &self.outcomes.bytes);
+        self.outcomes.clear();
+        self.item.position += 1;
+    }
+
     /// The next item runs against its limit from now on.
     fn start_clock(&self) {
         let now = sys::monotonic_nanos();
@@ -214,7 +227,8 @@ impl Chunk<'_> {
 
 impl Port for Chunk<'_> {
     #[inline]
-    fn next(&mut self) -> Option<&[u8]> {
+    fn next(&mut self) -> Option<Item<'_>> {
+        self.end_item();
         let mut entries = self.entries.clone();
         let entry = u32::from_ne_bytes(entries.next()?.try_into().ok()?);
         // Lengths that leave the payload end the chunk early, which `run_items` notices.
@@ -228,7 +242,8 @@ impl Port for Chunk<'_> {
         self.words.begin_item(self.item);
         self.entries = entries;
         self.bytes = rest;
-        Some(bytes)
+        let outcomes = &mut *self.outcomes;
+        Some(Item { bytes, outcomes })
     }
 
     #[inline]
@@ -244,17 +259,6 @@ impl Port for Chunk<'_> {
                 self.writer.wait_for_the_end();
             }
         }
-    }
-
-    #[inline]
-    fn done(&mut self) {
-        self.stop_clock();
-        self.clock_is_stopped = false;
-        if let Some(&word) = self.outcomes.lengths.last() {
-            self.writer.put_outcome(word, &self.outcomes.bytes);
-        }
-        self.outcomes.clear();
-        self.item.position += 1;
     }
 
     fn context(&self) -> &[u8] {

@@ -19,7 +19,7 @@ mod task;
 pub use bundle::Bundle;
 pub use function::{Function, InitPointer, Remotable};
 pub use job::{Loss, RemoteJob, Reply, Setup};
-pub use port::{KeptState, Port};
+pub use port::{Item, KeptState, Port};
 
 #[doc(hidden)]
 pub use crate::panic::enter_worker;

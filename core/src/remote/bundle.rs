@@ -151,24 +151,26 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
 }
 
-/// Appends bytes. Most are those of one number, for which two overlapping copies of a fixed
-/// size do; a copy of any size is a call, which costs as much as the rest of a small item.
+/// Appends bytes. Most are those of one number that was just written byte by byte. A copy
+/// of any size is a call, and a wide load of bytes that were stored one by one has to wait
+/// for all of them: either costs as much as the rest of a small item.
 #[inline]
 fn extend(bytes: &mut Vec<u8>, more: &[u8]) {
-    let (start, len) = (bytes.len(), more.len());
-    if !(4..=16).contains(&len) {
+    const SMALL: usize = 10;
+    if more.len() > SMALL {
         return bytes.extend_from_slice(more);
     }
-    bytes.extend_from_slice(&[0; 16]);
-    let place = &mut bytes[start..start + 16];
-    if len >= 8 {
-        place[..8].copy_from_slice(&more[..8]);
-        place[len - 8..len].copy_from_slice(&more[len - 8..]);
-    } else {
-        place[..4].copy_from_slice(&more[..4]);
-        place[len - 4..len].copy_from_slice(&more[len - 4..]);
+    let end = bytes.len() + more.len();
+    bytes.extend_from_slice(&[0; SMALL]);
+    if let Some(place) = bytes[end - more.len()..].first_chunk_mut::<SMALL>() {
+        // A loop that left early would be compiled to the call.
+        for nth in 0..SMALL {
+            if nth < more.len() {
+                place[nth] = more[nth];
+            }
+        }
     }
-    bytes.truncate(start + len);
+    bytes.truncate(end);
 }
 
 /// A vector to append to. (postcard's own `to_extend` takes the vector by value and

@@ -32,6 +32,8 @@ pub(super) struct Common<I, W: Work<I>> {
 /// Where outcomes wait for the consumer.
 pub(super) struct Inbox<R, E> {
     parcels: Mutex<Vec<Parcel<R, E>>>,
+    /// How many chunks must be closed until that is big news: their workers need more.
+    closes: AtomicUsize,
     pub(super) bell: Arc<Bell>,
 }
 
@@ -51,13 +53,28 @@ impl<R, E> Inbox<R, E> {
     pub(super) fn new() -> Self {
         Self {
             parcels: Mutex::new(Vec::new()),
+            closes: AtomicUsize::new(1),
             bell: Arc::new(Bell::default()),
         }
     }
 
     fn put(&self, parcel: Parcel<R, E>) {
+        let is_small = match parcel {
+            Parcel::Encoded(..) => true,
+            // Relaxed: too early or too late a ring costs a moment, and no more.
+            Parcel::Closed(..) => self.closes.fetch_sub(1, Ordering::Relaxed) > 1,
+            Parcel::Item(..) | Parcel::Lost(..) => false,
+        };
         self.parcels.lock().push(parcel);
-        self.bell.ring();
+        match is_small {
+            true => self.bell.ring_softly(),
+            false => self.bell.ring(),
+        }
+    }
+
+    /// The consumer is about to sleep, and wants to hear of so many closed chunks at once.
+    pub(super) fn expect_closes(&self, closes: usize) {
+        self.closes.store(closes, Ordering::Relaxed);
     }
 
     pub(super) fn take(&self) -> Vec<Parcel<R, E>> {

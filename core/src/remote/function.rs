@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::bundle::{Bundle, Kind, decode};
-use super::port::{Kept, KeptState, Port, Stage, WholeChunk};
+use super::port::{Item, Kept, KeptState, Port, Stage, WholeChunk};
 use crate::panic::catch;
 use crate::work::{Bare, Make, Plain, Trying, WithContext, WithState, Work};
 use crate::{Panic, TaskErrorKind};
@@ -157,10 +157,9 @@ where
             *port.kept() = Some(Box::new(kept));
         }
         Err(why) => {
-            while port.next().is_some() {
+            while let Some(item) = port.next() {
                 let why = format!("the context of the map: {why}");
-                port.outcomes().push_message(Kind::NotDecodable, &why);
-                port.done();
+                item.outcomes.push_message(Kind::NotDecodable, &why);
             }
         }
     }
@@ -174,24 +173,22 @@ where
     W: Remotable<I>,
 {
     catch(|| {
-        while let Some(bytes) = port.next() {
+        while let Some(Item { bytes, outcomes }) = port.next() {
             kept.stage = Stage::Decoding;
             let outcome = match decode::<I>(bytes) {
                 Ok(item) => Ok(kept.call(item)),
                 Err(why) => Err(why),
             };
             kept.stage = Stage::Encoding;
-            let bundle = port.outcomes();
-            kept.start = bundle.bytes.len();
+            kept.start = outcomes.bytes.len();
             let encoded = match &outcome {
-                Ok(Ok(value)) => bundle.push(Kind::Value, value),
-                Ok(Err(error)) => W::encode_error(error, bundle),
-                Err(why) => bundle.push(Kind::NotDecodable, why),
+                Ok(Ok(value)) => outcomes.push(Kind::Value, value),
+                Ok(Err(error)) => W::encode_error(error, outcomes),
+                Err(why) => outcomes.push(Kind::NotDecodable, why),
             };
             if let Err(why) = encoded {
-                bundle.push_message(Kind::NotEncodable, &why);
+                outcomes.push_message(Kind::NotEncodable, &why);
             }
-            port.done();
             kept.stage = Stage::Between;
         }
     })

@@ -11,11 +11,12 @@ use crate::work::{self, Work};
 /// Where a worker process gets the items of a chunk from and puts their outcomes.
 ///
 /// Implemented by backends for their worker side; [`Function::call`](super::Function::call)
-/// drives it, in this order for each item: `next`, the user's function, `outcomes` (one
-/// entry is appended), `done`.
+/// drives it: for each item `next`, then the user's function, and then one entry is appended
+/// to `outcomes`. The `next` after that finds it there.
 pub trait Port {
-    /// The bytes of the next item, which counts as running from now on.
-    fn next(&mut self) -> Option<&[u8]>;
+    /// The next item, which counts as running from now on; the one before has ended, with
+    /// the outcome that was appended. Called again after `None`, it gives `None`.
+    fn next(&mut self) -> Option<Item<'_>>;
 
     /// The function has ended, and what is yet to do for the item is not its fault: time
     /// from now on does not count against its limit.
@@ -24,15 +25,21 @@ pub trait Port {
     /// Where to append the outcome of the running item.
     fn outcomes(&mut self) -> &mut Bundle;
 
-    /// The outcome of the running item is complete.
-    fn done(&mut self);
-
     /// The context of the job's [`Setup`](super::Setup), encoded; empty without one.
     fn context(&self) -> &[u8];
 
     /// Where the worker's state of the job's [`Setup`](super::Setup) is kept from chunk to
     /// chunk. Without a setup it need not be kept.
     fn kept(&mut self) -> &mut Option<Box<dyn KeptState>>;
+}
+
+/// An item that is about to run.
+#[derive(Debug)]
+pub struct Item<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// What [`Port::outcomes`] gives.
+    pub outcomes: &'a mut Bundle,
 }
 
 /// A chunk that is in memory as a whole.
@@ -67,7 +74,7 @@ impl<'a> WholeChunk<'a> {
 }
 
 impl Port for WholeChunk<'_> {
-    fn next(&mut self) -> Option<&[u8]> {
+    fn next(&mut self) -> Option<Item<'_>> {
         if self.next == self.items.len() {
             return None;
         }
@@ -76,14 +83,14 @@ impl Port for WholeChunk<'_> {
         self.next += 1;
         self.next_start = end;
         // A bundle that is not consistent ends early.
-        self.items.bytes.get(start..end)
+        let bytes = self.items.bytes.get(start..end)?;
+        let outcomes = &mut self.outcomes;
+        Some(Item { bytes, outcomes })
     }
 
     fn outcomes(&mut self) -> &mut Bundle {
         &mut self.outcomes
     }
-
-    fn done(&mut self) {}
 
     fn context(&self) -> &[u8] {
         self.context
@@ -168,7 +175,6 @@ impl<I, W: Work<I>> Kept<I, W> {
             }
         }
         self.stage = Stage::Between;
-        port.done();
     }
 }
 

@@ -34,8 +34,9 @@ mod size;
 
 use size::ChunkSize;
 
-/// Chunks in flight for each worker: one runs, one waits at the worker, one is on its way.
-const CHUNKS_PER_WORKER: usize = 3;
+/// Chunks in flight for each worker: one runs, one waits at the worker, and two are on
+/// their way there or back.
+const CHUNKS_PER_WORKER: usize = 4;
 
 /// Encoded items in flight, in bytes. One chunk may exceed it.
 const MAX_BYTES_IN_FLIGHT: usize = 64 << 20;
@@ -66,6 +67,8 @@ pub(crate) struct Shipper<'e, E: ?Sized, It: Iterator, W: Work<It::Item>> {
     /// Results by runs, if only the whole is wanted.
     collected: Option<Vec<(usize, Vec<W::Out>)>>,
     last_word: Option<TaskError<W::Error>>,
+    /// Whether something came back since the last sleep.
+    has_news: bool,
     _limits: Option<LimitsThread>,
 }
 
@@ -158,6 +161,7 @@ where
             sorter: Sorter::new(order),
             collected: None,
             last_word: None,
+            has_news: false,
             _limits: limits,
         })
     }
@@ -416,6 +420,38 @@ where
         }
     }
 
+    /// Takes what came back; whether there was anything.
+    fn take_news(&mut self) -> bool {
+        let parcels = self.common.inbox.take();
+        let has_news = !parcels.is_empty();
+        for parcel in parcels {
+            match parcel {
+                Parcel::Encoded(first, outcomes) => self.unpack(first, &outcomes),
+                Parcel::Item(index, result) => self.settle_item(index, result),
+                Parcel::Lost(index, loss) => {
+                    let kind = self.kind_of(loss);
+                    self.settle_item(index, Err(kind));
+                }
+                Parcel::Closed(number, at) => {
+                    let closed = self.sent.chunks.lock().remove(&number);
+                    if let Some((len, chunk)) = closed {
+                        self.size.learn(len, chunk.num_bytes(), at);
+                    }
+                }
+            }
+        }
+        has_news
+    }
+
+    /// How many chunks may come back before workers have nothing to do; all, at the end.
+    fn spare_chunks(&self) -> usize {
+        let sent = self.sent.chunks.lock().len();
+        match self.input {
+            Some(_) => sent.saturating_sub(self.max_chunks / 2).max(1),
+            None => sent,
+        }
+    }
+
     fn is_complete(&self) -> bool {
         self.input.is_none() && self.num_seen == self.num_pulled
     }
@@ -434,7 +470,8 @@ where
             }
             self.send_chunks();
             let bell = self.common.inbox.bell.clone();
-            bell.set(false);
+            self.common.inbox.expect_closes(self.spare_chunks());
+            bell.set(self.has_news);
             self.receive();
             if let Some(outcome) = self.sorter.pop() {
                 bell.unset();
@@ -454,27 +491,12 @@ where
             } else {
                 bell.sleep(deadline);
             }
-            self.receive();
+            self.has_news = self.take_news();
         }
     }
 
     fn receive(&mut self) {
-        for parcel in self.common.inbox.take() {
-            match parcel {
-                Parcel::Encoded(first, outcomes) => self.unpack(first, &outcomes),
-                Parcel::Item(index, result) => self.settle_item(index, result),
-                Parcel::Lost(index, loss) => {
-                    let kind = self.kind_of(loss);
-                    self.settle_item(index, Err(kind));
-                }
-                Parcel::Closed(number, at) => {
-                    let closed = self.sent.chunks.lock().remove(&number);
-                    if let Some((len, chunk)) = closed {
-                        self.size.learn(len, chunk.num_bytes(), at);
-                    }
-                }
-            }
-        }
+        self.take_news();
     }
 
     fn sorter(&mut self) -> &mut Sorter<W::Out, W::Error> {

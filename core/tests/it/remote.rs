@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use taskfarm_core::remote::{Bundle, Function, KeptState, Loss, Port, RemoteJob};
+use taskfarm_core::remote::{Bundle, Function, Item, KeptState, Loss, Port, RemoteJob};
 use taskfarm_core::{
     CancelOutcome, ErrorPolicy, Executor, ExecutorId, Job, ProcessEnd, SameBinary, SameBinaryExt,
     TaskErrorKind, WorkerLost,
@@ -74,21 +74,21 @@ struct Memory {
 }
 
 impl Port for Memory {
-    fn next(&mut self) -> Option<&[u8]> {
+    fn next(&mut self) -> Option<Item<'_>> {
         if self.next == self.items.len() {
             return None;
         }
         let start = self.start;
         self.start += self.items.len_at(self.next);
         self.next += 1;
-        Some(&self.items.bytes[start..self.start])
+        let bytes = &self.items.bytes[start..self.start];
+        let outcomes = &mut self.outcomes;
+        Some(Item { bytes, outcomes })
     }
 
     fn outcomes(&mut self) -> &mut Bundle {
         &mut self.outcomes
     }
-
-    fn done(&mut self) {}
 
     fn context(&self) -> &[u8] {
         &self.context

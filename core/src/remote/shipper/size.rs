@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// The work that one chunk should be worth: against 2 to 3 µs that a chunk costs the
-/// parent, and short enough to keep all workers busy to the end.
-const TARGET: Duration = Duration::from_micros(400);
+/// The work that one chunk should be worth: against some 15 µs that a chunk costs the
+/// parent, wake-ups included, and short enough to keep all workers busy to the end.
+const TARGET: Duration = Duration::from_millis(2);
 
 /// How fast chunks may grow.
 const GROWTH: usize = 4;
