@@ -257,6 +257,22 @@ impl Play {
         }
     }
 
+    /// A start fails: before there is a process, or before it says hello.
+    fn fail_start(&mut self) {
+        let lost = WorkerLost::new(1, ProcessEnd::Signaled(9));
+        let failure = StartFailure::Died(lost);
+        let starting = (0..self.world.workers.len()).find(|&slot| {
+            let worker = self.world.workers[slot].as_ref();
+            let has_begun = worker.is_some_and(|worker| worker.last.is_some());
+            self.driver.workers()[slot].state == State::Starting && !has_begun
+        });
+        if let Some(slot) = self.world.wanted.pop().or(starting) {
+            self.world.workers[slot] = None;
+            self.driver
+                .start_failed(slot, &failure, self.now, &mut self.world);
+        }
+    }
+
     fn die(&mut self, slot: usize) {
         if self.world.workers[slot].is_none() {
             return;
@@ -345,16 +361,19 @@ impl Play {
                 }
             }
             self.tick(MILLI);
-            self.hear();
+            // Believed at once, as by the I/O thread, before the news are heard.
             if self.driver.is_finished() {
                 break;
             }
+            self.hear();
             assert!(
                 round < 9_999,
                 "a closed pool never ended: {:?}",
                 self.driver
             );
         }
+        let living = self.world.workers.iter().flatten().count();
+        assert_eq!(living, 0, "processes are left");
         for (number, &len) in self.lens.iter().enumerate() {
             let told = self.told.remove(&(number as i64)).unwrap_or_default();
             assert_eq!(told.len() as u32, len, "positions that nobody was told of");
@@ -376,8 +395,8 @@ impl Play {
 }
 
 /// Calls `play` with every list of `depth` choices.
-fn every_order(choices: &[u8], depth: usize, play: &mut impl FnMut(&[u8])) {
-    fn go(choices: &[u8], depth: usize, list: &mut Vec<u8>, play: &mut impl FnMut(&[u8])) {
+fn every_order<C: Copy>(choices: &[C], depth: usize, play: &mut impl FnMut(&[C])) {
+    fn go<C: Copy>(choices: &[C], depth: usize, list: &mut Vec<C>, play: &mut impl FnMut(&[C])) {
         if list.len() == depth {
             return play(list);
         }
@@ -432,6 +451,44 @@ fn every_order_with_time_limits_and_one_item_per_worker_ends_each_item_once() {
         for &choice in list {
             play.happen(choice);
             play.launch();
+        }
+        play.finish();
+    });
+}
+
+#[test]
+fn every_order_with_starts_that_fail_and_shutdowns_ends_each_item_once() {
+    #[derive(Clone, Copy)]
+    enum Event {
+        Choice(u8),
+        StartFails,
+        Submit,
+        Close(Shutdown),
+    }
+    const LAUNCH: u8 = 3;
+    let choices = [
+        Event::Choice(STEP_0),
+        Event::Choice(LOOK_0),
+        Event::Choice(DIE_0),
+        Event::Choice(LAUNCH),
+        Event::StartFails,
+        Event::Submit,
+        Event::Close(Shutdown::Drain),
+        Event::Close(Shutdown::CancelQueued),
+        Event::Close(Shutdown::Abort),
+    ];
+    every_order(&choices, 5, &mut |list| {
+        let mut play = Play::new(1, None);
+        play.submit(2, None);
+        play.launch();
+        for &event in list {
+            match event {
+                Event::Choice(choice) => play.happen(choice),
+                Event::StartFails => play.fail_start(),
+                Event::Submit => play.submit(1, None),
+                Event::Close(how) => play.driver.shutdown(how, &mut play.world),
+            }
+            play.hear();
         }
         play.finish();
     });
@@ -527,5 +584,38 @@ fn a_silent_pool_has_nothing_to_wait_for() {
     play.look(0);
     play.hear();
     assert_eq!(play.driver.next_tick(), None, "idle");
+    play.finish();
+}
+
+#[test]
+fn an_item_past_its_limit_is_told_as_such() {
+    let mut play = Play::new(1, None);
+    play.submit(2, Some(200 * MICRO));
+    play.launch();
+    play.driver.ready(0);
+    play.world.step(0);
+    play.tick(300 * MICRO);
+    play.die(0);
+    play.hear();
+    assert_eq!(play.told[&0], HashMap::from([(0, "timed out")]));
+    play.finish();
+}
+
+#[test]
+fn an_abort_kills_what_runs() {
+    let mut play = Play::new(1, None);
+    play.submit(2, None);
+    play.launch();
+    play.driver.ready(0);
+    play.world.step(0);
+    play.driver.shutdown(Shutdown::Abort, &mut play.world);
+    let worker = play.world.workers[0].as_ref();
+    assert!(worker.is_some_and(|worker| worker.killed));
+    play.die(0);
+    play.hear();
+    assert_eq!(
+        play.told[&0],
+        HashMap::from([(0, "killed"), (1, "cancelled")])
+    );
     play.finish();
 }
