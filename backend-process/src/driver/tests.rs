@@ -234,6 +234,7 @@ impl Play {
                 }
             }
         }
+        self.check_end();
         self.hear();
     }
 
@@ -342,6 +343,17 @@ impl Play {
         assert!(!self.world.started_twice, "an item has started twice");
     }
 
+    /// A pool that says it is finished, whenever it is asked, has no process and no news:
+    /// nobody would look after them any more.
+    fn check_end(&self) {
+        if self.driver.is_finished() {
+            let living = self.world.workers.iter().flatten().count();
+            assert_eq!(living + self.world.wanted.len(), 0, "processes are left");
+            let told: usize = self.told.values().map(HashMap::len).sum();
+            assert_eq!(told as u32, self.lens.iter().sum(), "news are left");
+        }
+    }
+
     /// Lets everything happen that can, and checks how it ended.
     fn finish(mut self) {
         self.driver.shutdown(Shutdown::Drain, &mut self.world);
@@ -358,22 +370,21 @@ impl Play {
                     .is_some_and(|worker| worker.killed || worker.bye);
                 if gone {
                     self.die(slot);
+                    self.check_end();
                 }
             }
             self.tick(MILLI);
-            // Believed at once, as by the I/O thread, before the news are heard.
+            self.check_end();
+            self.hear();
             if self.driver.is_finished() {
                 break;
             }
-            self.hear();
             assert!(
                 round < 9_999,
                 "a closed pool never ended: {:?}",
                 self.driver
             );
         }
-        let living = self.world.workers.iter().flatten().count();
-        assert_eq!(living, 0, "processes are left");
         for (number, &len) in self.lens.iter().enumerate() {
             let told = self.told.remove(&(number as i64)).unwrap_or_default();
             assert_eq!(told.len() as u32, len, "positions that nobody was told of");
@@ -488,6 +499,7 @@ fn every_order_with_starts_that_fail_and_shutdowns_ends_each_item_once() {
                 Event::Submit => play.submit(1, None),
                 Event::Close(how) => play.driver.shutdown(how, &mut play.world),
             }
+            play.check_end();
             play.hear();
         }
         play.finish();
