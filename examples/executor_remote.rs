@@ -186,6 +186,7 @@ fn serve() -> io::Result<()> {
     Ok(())
 }
 
+/// Serves as a worker where it was started as one, and else runs a map (or, as a test, the kit).
 pub fn main() -> ExitCode {
     if std::env::var_os(MARKER).is_some() {
         return ExitCode::from(u8::from(serve().is_err()));

@@ -155,8 +155,11 @@ pub(crate) fn drop_quietly<T>(value: T) {
         return;
     }
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        // A second panic here would be inside the panic of the first: give the payload up.
-        std::mem::forget(payload);
+        // What `panic!` makes can be dropped. Any other payload might panic as well, with one
+        // that does so in turn: give it up.
+        if !payload.is::<&str>() && !payload.is::<String>() {
+            std::mem::forget(payload);
+        }
         log::error!("a value of a task panicked when it was dropped");
     }
 }

@@ -240,6 +240,7 @@ impl Play {
                 }
             }
         }
+        self.check_end();
         self.hear();
     }
 
@@ -260,6 +261,22 @@ impl Play {
         if let Some(slot) = self.world.wanted.pop() {
             self.world.workers[slot] = Some(FakeWorker::default());
             self.driver.launched(slot, self.now, &mut self.world);
+        }
+    }
+
+    /// A start fails: before there is a process, or before it says hello.
+    fn fail_start(&mut self) {
+        let lost = WorkerLost::new(1, ProcessEnd::Signaled(9));
+        let failure = StartFailure::Died(lost);
+        let starting = (0..self.world.workers.len()).find(|&slot| {
+            let worker = self.world.workers[slot].as_ref();
+            let has_begun = worker.is_some_and(|worker| worker.last.is_some());
+            self.driver.workers()[slot].state == State::Starting && !has_begun
+        });
+        if let Some(slot) = self.world.wanted.pop().or(starting) {
+            self.world.workers[slot] = None;
+            self.driver
+                .start_failed(slot, &failure, self.now, &mut self.world);
         }
     }
 
@@ -332,6 +349,17 @@ impl Play {
         assert!(!self.world.started_twice, "an item has started twice");
     }
 
+    /// A pool that says it is finished, whenever it is asked, has no process and no news:
+    /// nobody would look after them any more.
+    fn check_end(&self) {
+        if self.driver.is_finished() {
+            let living = self.world.workers.iter().flatten().count();
+            assert_eq!(living + self.world.wanted.len(), 0, "processes are left");
+            let told: usize = self.told.values().map(HashMap::len).sum();
+            assert_eq!(told as u32, self.lens.iter().sum(), "news are left");
+        }
+    }
+
     /// Lets everything happen that can, and checks how it ended.
     fn finish(mut self) {
         self.driver.shutdown(Shutdown::Drain, &mut self.world);
@@ -348,9 +376,11 @@ impl Play {
                     .is_some_and(|worker| worker.killed || worker.bye);
                 if gone {
                     self.die(slot);
+                    self.check_end();
                 }
             }
             self.tick(MILLI);
+            self.check_end();
             self.hear();
             if self.driver.is_finished() {
                 break;
@@ -382,8 +412,8 @@ impl Play {
 }
 
 /// Calls `play` with every list of `depth` choices.
-fn every_order(choices: &[u8], depth: usize, play: &mut impl FnMut(&[u8])) {
-    fn go(choices: &[u8], depth: usize, list: &mut Vec<u8>, play: &mut impl FnMut(&[u8])) {
+fn every_order<C: Copy>(choices: &[C], depth: usize, play: &mut impl FnMut(&[C])) {
+    fn go<C: Copy>(choices: &[C], depth: usize, list: &mut Vec<C>, play: &mut impl FnMut(&[C])) {
         if list.len() == depth {
             return play(list);
         }
@@ -438,6 +468,45 @@ fn every_order_with_time_limits_and_one_item_per_worker_ends_each_item_once() {
         for &choice in list {
             play.happen(choice);
             play.launch();
+        }
+        play.finish();
+    });
+}
+
+#[test]
+fn every_order_with_starts_that_fail_and_shutdowns_ends_each_item_once() {
+    #[derive(Clone, Copy)]
+    enum Event {
+        Choice(u8),
+        StartFails,
+        Submit,
+        Close(Shutdown),
+    }
+    const LAUNCH: u8 = 3;
+    let choices = [
+        Event::Choice(STEP_0),
+        Event::Choice(LOOK_0),
+        Event::Choice(DIE_0),
+        Event::Choice(LAUNCH),
+        Event::StartFails,
+        Event::Submit,
+        Event::Close(Shutdown::Drain),
+        Event::Close(Shutdown::CancelQueued),
+        Event::Close(Shutdown::Abort),
+    ];
+    every_order(&choices, 5, &mut |list| {
+        let mut play = Play::new(1, None);
+        play.submit(2, None);
+        play.launch();
+        for &event in list {
+            match event {
+                Event::Choice(choice) => play.happen(choice),
+                Event::StartFails => play.fail_start(),
+                Event::Submit => play.submit(1, None),
+                Event::Close(how) => play.driver.shutdown(how, &mut play.world),
+            }
+            play.check_end();
+            play.hear();
         }
         play.finish();
     });
@@ -571,5 +640,38 @@ fn a_message_that_its_worker_does_not_begin_moves_to_an_idle_one() {
     let exit_timeout = nanos(play.driver.settings.exit_timeout);
     play.tick(exit_timeout);
     assert!(play.driver.workers()[stopped].is_doomed());
+    play.finish();
+}
+
+#[test]
+fn an_item_past_its_limit_is_told_as_such() {
+    let mut play = Play::new(1, None);
+    play.submit(2, Some(200 * MICRO));
+    play.launch();
+    play.driver.ready(0);
+    play.world.step(0);
+    play.tick(300 * MICRO);
+    play.die(0);
+    play.hear();
+    assert_eq!(play.told[&0], HashMap::from([(0, "timed out")]));
+    play.finish();
+}
+
+#[test]
+fn an_abort_kills_what_runs() {
+    let mut play = Play::new(1, None);
+    play.submit(2, None);
+    play.launch();
+    play.driver.ready(0);
+    play.world.step(0);
+    play.driver.shutdown(Shutdown::Abort, &mut play.world);
+    let worker = play.world.workers[0].as_ref();
+    assert!(worker.is_some_and(|worker| worker.killed));
+    play.die(0);
+    play.hear();
+    assert_eq!(
+        play.told[&0],
+        HashMap::from([(0, "killed"), (1, "cancelled")])
+    );
     play.finish();
 }
