@@ -186,13 +186,13 @@ fn serve() -> io::Result<()> {
     Ok(())
 }
 
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     if std::env::var_os(MARKER).is_some() {
         return ExitCode::from(u8::from(serve().is_err()));
     }
     if cfg!(test) {
         use taskfarm_core::conformance;
-        return conformance::main(&conformance::Subject::new(RemotePool::new));
+        return conformance::main(&[conformance::Subject::new(RemotePool::new)]);
     }
     let pool = RemotePool::new(4).expect("a pool of four");
     println!("{:?}", pool.map(1..=9_u64, |n| n * n).collect::<Vec<u64>>());

@@ -315,6 +315,11 @@ macro_rules! __conformance_list {
                 there an_item_that_cannot_travel_is_its_own_error [];
                 there a_result_that_cannot_travel_is_its_own_error [];
             }
+            rem_3 Rem3 {
+                there no_worker_outlives_a_process_that_exits [OwnProcess];
+                there no_worker_outlives_a_process_that_aborts [OwnProcess];
+                there no_worker_outlives_a_process_that_is_killed [OwnProcess];
+            }
             rem_4 Rem4 {
                 there tasks_may_print [];
                 there tasks_may_start_processes [];

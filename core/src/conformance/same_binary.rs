@@ -9,6 +9,7 @@
 pub(super) mod any;
 pub(super) mod rem_1;
 pub(super) mod rem_2;
+pub(super) mod rem_3;
 pub(super) mod rem_4;
 pub(super) mod time_1;
 
