@@ -245,6 +245,7 @@ impl<R: Reach> Test<'_, R> {
 }
 
 /// Ends this process by `end`, as a case that needs [`Need::OwnProcess`] does.
+#[cfg(feature = "remote")]
 pub(super) fn die(end: impl FnOnce()) -> ! {
     println!("{LAST_WORDS}");
     end();
