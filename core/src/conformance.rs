@@ -29,6 +29,7 @@ mod run;
 #[cfg(feature = "remote")]
 mod same_binary;
 mod subject;
+mod watched;
 
 pub use case::{Case, Class, Need, cases};
 pub use own_process::main;

@@ -43,6 +43,7 @@ macro_rules! __conformance_list {
                 any outcomes_has_one_entry_for_each_item [];
                 any the_result_of_an_unwatched_task_is_dropped_in_peace [];
                 any retries_give_up_after_the_last [];
+                there every_item_starts_once_in_a_worker [];
                 here every_item_starts_once [];
                 here every_task_starts_once [];
                 here an_item_that_fails_is_not_started_again [];

@@ -1,8 +1,6 @@
 //! Running cases in this process: [`check`] for one as a test, [`run`] for all of them.
 
-use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -151,10 +149,13 @@ pub(super) fn judge<R: Reach>(subject: &Subject<R>, case: &Case, place: Place) -
 fn observe<R: Reach>(subject: &Subject<R>, body: Body<R>, place: Place) -> Result<(), String> {
     let before = Traces::take();
     match place {
-        Place::OwnThread => run_within(subject.scaled_deadline(), {
-            let subject = subject.clone();
-            move || body(&subject)
-        })?,
+        Place::OwnThread => {
+            let (subject, calls) = subject.watched();
+            let deadline = subject.scaled_deadline();
+            let outcome = run_within(deadline, move || body(&subject));
+            outcome
+                .unwrap_or_else(|()| Err(format!("{}; {}", hung(deadline), calls.suspicion())))?;
+        }
         Place::OwnProcess => catch(|| body(subject))?,
     }
     let left = before.left_behind(subject.shared_threads());
@@ -164,7 +165,11 @@ fn observe<R: Reach>(subject: &Subject<R>, body: Body<R>, place: Place) -> Resul
     Err(format!("left behind: {}", left.join(", ")))
 }
 
-fn run_within(deadline: Duration, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
+/// Runs `body` in a thread; an error if it does not end in time.
+fn run_within(
+    deadline: Duration,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<Result<(), String>, ()> {
     let (sender, receiver) = mpsc::channel();
     let thread = std::thread::Builder::new()
         .name("conformance-case".to_owned())
@@ -172,16 +177,18 @@ fn run_within(deadline: Duration, body: impl FnOnce() + Send + 'static) -> Resul
             // Nobody listens after the deadline.
             let _ = sender.send(catch(body));
         });
-    let thread = thread.map_err(|error| format!("no thread could be started: {error}"))?;
-    let outcome = receiver.recv_timeout(deadline);
-    match outcome {
+    let thread = match thread {
+        Ok(thread) => thread,
+        Err(error) => return Ok(Err(format!("no thread could be started: {error}"))),
+    };
+    match receiver.recv_timeout(deadline) {
         Ok(outcome) => {
             // Only the last steps of the thread are left.
             let _ = thread.join();
-            outcome
+            Ok(outcome)
         }
-        Err(RecvTimeoutError::Timeout) => Err(hung(deadline)),
-        Err(RecvTimeoutError::Disconnected) => Err("the case ended without a word".to_owned()),
+        Err(RecvTimeoutError::Timeout) => Err(()),
+        Err(RecvTimeoutError::Disconnected) => Ok(Err("the case ended without a word".to_owned())),
     }
 }
 
@@ -189,17 +196,7 @@ pub(super) fn hung(deadline: Duration) -> String {
     format!("it hung: nothing within {deadline:?}")
 }
 
-/// Turns a panic into its message.
+/// Turns a panic into its message and place.
 fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(body)).map_err(|payload| message_of(&*payload))
-}
-
-fn message_of(payload: &(dyn Any + Send)) -> String {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a panic without a message".to_owned()
-    }
+    crate::panic::catch(body).map_err(|panic| panic.to_string())
 }

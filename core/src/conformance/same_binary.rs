@@ -7,6 +7,7 @@
 )]
 #[path = "any/mod.rs"]
 pub(super) mod any;
+pub(super) mod once_1;
 pub(super) mod rem_1;
 pub(super) mod rem_2;
 pub(super) mod rem_3;

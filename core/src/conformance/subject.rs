@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Need;
 use super::run::Place;
+use super::watched::{Calls, Watched};
 use crate::{BuildError, Executor, InProcess, TimeLimits};
 
 /// A reach that the kit has cases for: [`InProcess`] and `SameBinary`.
@@ -49,6 +50,7 @@ impl Reach for crate::SameBinary {
 /// and can be shut down.
 pub struct Subject<R> {
     make: Make<R>,
+    calls: Arc<Calls>,
     name: &'static str,
     num_workers: usize,
     runs_on_caller: bool,
@@ -76,6 +78,7 @@ impl<R: Reach> Subject<R> {
     {
         Self {
             make: Arc::new(move |num_workers| Ok(Arc::new(make(num_workers)?) as _)),
+            calls: Arc::default(),
             name: "",
             num_workers: 2,
             runs_on_caller: false,
@@ -163,6 +166,16 @@ impl<R: Reach> Subject<R> {
         &self.shared_threads
     }
 
+    /// The same subject, with calls of its own to watch.
+    pub(super) fn watched(&self) -> (Self, Arc<Calls>) {
+        let calls = Arc::<Calls>::default();
+        let subject = Self {
+            calls: calls.clone(),
+            ..self.clone()
+        };
+        (subject, calls)
+    }
+
     /// A new executor with the default number of workers.
     pub(crate) fn pool(&self) -> Pool<R> {
         self.pool_of(self.num_workers)
@@ -175,7 +188,8 @@ impl<R: Reach> Subject<R> {
     }
 
     pub(crate) fn try_pool_of(&self, num_workers: usize) -> Result<Pool<R>, BuildError> {
-        (self.make)(num_workers)
+        let pool = (self.make)(num_workers)?;
+        Ok(Arc::new(Watched::new(pool, self.calls.clone())))
     }
 
     /// The first of `needs` that is lacking in this place.
@@ -203,6 +217,7 @@ impl<R> Clone for Subject<R> {
     fn clone(&self) -> Self {
         Self {
             make: self.make.clone(),
+            calls: self.calls.clone(),
             shared_threads: self.shared_threads.clone(),
             ..*self
         }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::marker::PhantomData;
 use std::mem;
 use std::num::NonZeroUsize;
 use std::process::Command;
@@ -10,7 +11,11 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, Once};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use taskfarm_core::{BuildError, Executor, ExecutorId, InProcess, Job, Shutdown, num_workers};
+use taskfarm_core::remote::{Bundle, KeptState};
+use taskfarm_core::{
+    BuildError, Capabilities, Executor, ExecutorId, InProcess, Job, SameBinary, Shutdown,
+    TimeLimits, num_workers,
+};
 
 /// What is wrong with the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +36,8 @@ pub(crate) enum Fault {
     RunsOthersMeanwhile,
     /// Waits in `spawn` while many jobs wait.
     BlocksWhenFull,
+    /// Never comes back from `spawn`, but runs the job.
+    BlocksForEver,
     /// Runs jobs in `spawn`, and claims to have workers.
     RunsOnCaller,
     /// Has more workers than it says.
@@ -67,10 +74,19 @@ pub(crate) enum Fault {
     PoisonedByPanic,
     /// Loses a worker with each panic.
     WorkerDiesOfPanic,
+    /// Runs every job twice. Only one whose jobs travel can.
+    RunsTwice,
+    /// Gives the outcomes of a job in the wrong order. Only one whose jobs travel can.
+    MixesOutcomes,
+    /// Gives no outcomes for a job in which something panicked. Only one whose jobs travel
+    /// can.
+    SwallowsPanics,
 }
 
-/// A pool of threads over one queue.
-pub(crate) struct Faulty {
+/// A pool of threads over one queue. With the reach `SameBinary` its jobs travel: from this
+/// process to itself.
+pub(crate) struct Faulty<R = InProcess> {
+    reach: PhantomData<fn() -> R>,
     id: ExecutorId,
     fault: Fault,
     num_workers: NonZeroUsize,
@@ -103,7 +119,66 @@ thread_local! {
 /// Whether any worker of any pool has seen a panic.
 static ANY_PANICKED: AtomicBool = AtomicBool::new(false);
 
-impl Faulty {
+/// A reach that the pool can have.
+pub(crate) trait Runs: 'static {
+    fn capabilities() -> Capabilities;
+    fn run(job: Job, fault: Fault);
+}
+
+impl Runs for InProcess {
+    fn capabilities() -> Capabilities {
+        Capabilities::in_process()
+    }
+
+    fn run(job: Job, _: Fault) {
+        job.run();
+    }
+}
+
+impl Runs for SameBinary {
+    fn capabilities() -> Capabilities {
+        Capabilities::in_process().with_time_limits(TimeLimits::None)
+    }
+
+    fn run(job: Job, fault: Fault) {
+        let Ok(mut job) = job.into_remote(Bundle::default()) else {
+            return;
+        };
+        HAS_PANICKED.with(|it| it.store(false, Ordering::Relaxed));
+        let context = job.setup.as_ref().map(|setup| setup.context.clone());
+        let context = context.unwrap_or_default();
+        let mut kept = None;
+        let mut call = || job.function.call_whole(&job.items, &context, &mut kept);
+        let mut outcomes = call();
+        if fault == Fault::RunsTwice {
+            outcomes = call();
+        }
+        kept.into_iter().for_each(KeptState::stop);
+        if fault == Fault::MixesOutcomes {
+            outcomes = reversed(&outcomes);
+        }
+        let has_panicked = HAS_PANICKED.with(|it| it.load(Ordering::Relaxed));
+        if fault != Fault::SwallowsPanics || !has_panicked {
+            job.reply.deliver(0, outcomes).expect("they fit");
+        }
+    }
+}
+
+fn reversed(outcomes: &Bundle) -> Bundle {
+    let mut reversed = Bundle::default();
+    let mut end = outcomes.bytes.len();
+    for at in (0..outcomes.len()).rev() {
+        let start = end - outcomes.len_at(at);
+        reversed
+            .bytes
+            .extend_from_slice(&outcomes.bytes[start..end]);
+        reversed.lengths.push(outcomes.lengths[at]);
+        end = start;
+    }
+    reversed
+}
+
+impl<R: Runs> Faulty<R> {
     pub(crate) fn new(fault: Fault, requested: usize) -> Result<Self, BuildError> {
         watch_panics();
         let requested = match fault {
@@ -124,10 +199,11 @@ impl Faulty {
         };
         let start = |_| {
             let shared = shared.clone();
-            thread::spawn(move || shared.work())
+            thread::spawn(move || shared.work(R::run))
         };
         leak(fault);
         Ok(Self {
+            reach: PhantomData,
             id: identity(fault),
             fault,
             num_workers,
@@ -175,10 +251,10 @@ impl Shared {
         self.state.lock().expect("nothing panics under the lock")
     }
 
-    fn work(&self) {
+    fn work(&self, run: fn(Job, Fault)) {
         IS_WORKER.with(|it| it.store(true, Ordering::Relaxed));
         while let Some(job) = self.next() {
-            job.run();
+            run(job, self.fault);
             let mut state = self.lock();
             state.num_running -= 1;
             state.num_ended += 1;
@@ -218,8 +294,8 @@ impl State {
     }
 }
 
-impl Executor for Faulty {
-    type Reach = InProcess;
+impl<R: Runs> Executor for Faulty<R> {
+    type Reach = R;
 
     fn id(&self) -> &ExecutorId {
         &self.id
@@ -269,6 +345,9 @@ impl Executor for Faulty {
         let number = state.num_spawned;
         self.shared.changed.notify_all();
         match self.fault {
+            Fault::BlocksForEver => loop {
+                state = self.shared.changed.wait(state).expect("as above");
+            },
             Fault::WaitsForTheJob => {
                 while state.num_ended < number {
                     state = self.shared.changed.wait(state).expect("as above");
@@ -286,6 +365,10 @@ impl Executor for Faulty {
 
     fn parallelism(&self) -> NonZeroUsize {
         self.num_workers
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        R::capabilities()
     }
 
     fn shutdown(&self, how: Shutdown) {
@@ -312,7 +395,7 @@ impl Executor for Faulty {
     }
 }
 
-impl Drop for Faulty {
+impl<R> Drop for Faulty<R> {
     fn drop(&mut self) {
         let waiting = {
             let mut state = self.shared.lock();
