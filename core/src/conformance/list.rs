@@ -265,6 +265,7 @@ macro_rules! __conformance_list {
             zero_1 Zero1 {
                 any zero_workers_are_an_error [ChosenSize];
                 any zero_items_are_no_work [];
+                any zero_items_cannot_be_cancelled [];
                 any one_item_is_enough [];
                 any more_workers_than_items_are_no_trouble [];
                 any a_chunk_may_be_larger_than_the_input [];
