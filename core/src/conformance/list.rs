@@ -60,6 +60,8 @@ macro_rules! __conformance_list {
                 here tasks_run_on_threads_of_the_executor [Workers];
                 here as_many_tasks_run_at_once_as_declared [Workers];
                 here as_many_items_of_a_map_run_at_once_as_declared [Workers];
+                here a_task_does_not_wait_while_a_worker_is_idle [Workers TwoWorkers];
+                here a_task_of_a_busy_worker_does_not_wait_for_it [Workers TwoWorkers];
                 here full_strength_is_there_after_panics [Workers];
                 here never_more_jobs_run_at_once_than_declared [Workers];
                 here submit_returns_before_the_task_ends [Workers];

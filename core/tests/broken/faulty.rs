@@ -44,6 +44,8 @@ pub(crate) enum Fault {
     TooManyWorkers,
     /// Has fewer workers than it says.
     TooFewWorkers,
+    /// Gives each job to a certain worker, even if that one is busy and another is not.
+    DealsJobsOut,
     /// Takes zero workers for one.
     AcceptsZeroWorkers,
     /// Gives all pools one identity.
@@ -102,7 +104,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Job>,
+    /// With their numbers.
+    waiting: VecDeque<(usize, Job)>,
     num_spawned: usize,
     num_running: usize,
     num_ended: usize,
@@ -197,9 +200,9 @@ impl<R: Runs> Faulty<R> {
             Fault::TooFewWorkers => 1,
             _ => num_workers.get(),
         };
-        let start = |_| {
+        let start = |index| {
             let shared = shared.clone();
-            thread::spawn(move || shared.work(R::run))
+            thread::spawn(move || shared.work(index, R::run))
         };
         leak(fault);
         Ok(Self {
@@ -251,9 +254,9 @@ impl Shared {
         self.state.lock().expect("nothing panics under the lock")
     }
 
-    fn work(&self, run: fn(Job, Fault)) {
+    fn work(&self, index: usize, run: fn(Job, Fault)) {
         IS_WORKER.with(|it| it.store(true, Ordering::Relaxed));
-        while let Some(job) = self.next() {
+        while let Some(job) = self.next(index) {
             run(job, self.fault);
             let mut state = self.lock();
             state.num_running -= 1;
@@ -268,10 +271,10 @@ impl Shared {
     }
 
     /// The next job, when there is one; `None` after a shutdown.
-    fn next(&self) -> Option<Job> {
+    fn next(&self, index: usize) -> Option<Job> {
         let mut state = self.lock();
         loop {
-            if let Some(job) = state.take(self.fault) {
+            if let Some(job) = state.take(self.fault, index) {
                 state.num_running += 1;
                 return Some(job);
             }
@@ -284,13 +287,21 @@ impl Shared {
 }
 
 impl State {
-    fn take(&mut self, fault: Fault) -> Option<Job> {
-        if fault != Fault::RandomOrder || self.waiting.is_empty() {
-            return self.waiting.pop_front();
-        }
-        self.dice = self.dice.wrapping_mul(1_103_515_245).wrapping_add(12_345);
-        let at = (self.dice >> 16) % self.waiting.len();
-        self.waiting.remove(at)
+    fn take(&mut self, fault: Fault, index: usize) -> Option<Job> {
+        let at = match fault {
+            _ if self.waiting.is_empty() => return None,
+            Fault::RandomOrder => {
+                self.dice = self.dice.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+                (self.dice >> 16) % self.waiting.len()
+            }
+            // The pools that it is tested with have two workers.
+            Fault::DealsJobsOut => self
+                .waiting
+                .iter()
+                .position(|(number, _)| number % 2 == index)?,
+            _ => 0,
+        };
+        self.waiting.remove(at).map(|(_, job)| job)
     }
 }
 
@@ -341,8 +352,8 @@ impl<R: Runs> Executor for Faulty<R> {
             }
             _ => {}
         }
-        state.waiting.push_back(job);
         let number = state.num_spawned;
+        state.waiting.push_back((number, job));
         self.shared.changed.notify_all();
         match self.fault {
             Fault::BlocksForEver => loop {
@@ -356,7 +367,7 @@ impl<R: Runs> Executor for Faulty<R> {
             Fault::RunsOthersMeanwhile if is_worker => {
                 let other = state.waiting.pop_front();
                 drop(state);
-                other.into_iter().for_each(Job::run);
+                other.into_iter().for_each(|(_, job)| job.run());
             }
             _ => {}
         }
@@ -387,7 +398,7 @@ impl<R: Runs> Executor for Faulty<R> {
         drop(state);
         match self.fault {
             Fault::LosesJobsOnShutdown => mem::forget(waiting),
-            _ => waiting.into_iter().for_each(Job::cancel),
+            _ => waiting.into_iter().for_each(|(_, job)| job.cancel()),
         }
         if how == Shutdown::Abort && self.fault != Fault::IgnoresAbort {
             self.id.abort();
@@ -405,7 +416,7 @@ impl<R> Drop for Faulty<R> {
         self.shared.changed.notify_all();
         match self.fault {
             Fault::LosesJobsOnDrop => mem::forget(waiting),
-            _ => waiting.into_iter().for_each(Job::cancel),
+            _ => waiting.into_iter().for_each(|(_, job)| job.cancel()),
         }
         for thread in self.threads.drain(..) {
             let is_self = thread.thread().id() == thread::current().id();

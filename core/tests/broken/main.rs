@@ -177,6 +177,11 @@ fn fewer_workers_than_declared_break_par_1() {
 }
 
 #[test]
+fn leaving_a_worker_idle_while_jobs_wait_breaks_par_1() {
+    check(Fault::DealsJobsOut, Rule::Par1, HUNG);
+}
+
+#[test]
 fn a_shared_identity_breaks_par_1() {
     check(
         Fault::SharesIdentity,
