@@ -410,6 +410,11 @@ where
         let Some(reason) = self.control.stopped() else {
             return false;
         };
+        let was_cut = self.is_cut();
+        if reason != CancelReason::OtherFailed && !was_cut && self.num_seen == self.num_pulled {
+            // Every item that there is has its outcome: the stop came too late.
+            return true;
+        }
         if self.control.fails_fast() {
             if self.last_word.is_some() {
                 return true;
@@ -422,7 +427,7 @@ where
             return true;
         }
         self.give_up_again(reason);
-        let was_cut = self.input.take().is_some();
+        drop_quietly(self.input.take());
         if was_cut && reason != CancelReason::OtherFailed {
             self.last_word = Some(TaskError::cancelled(self.num_pulled, reason));
         }
@@ -467,6 +472,12 @@ where
             Some(_) => sent.saturating_sub(self.max_chunks / 2).max(1),
             None => sent,
         }
+    }
+
+    /// Whether items may be left that nobody pulled.
+    fn is_cut(&self) -> bool {
+        let total = self.control.progress().total();
+        self.input.is_some() && total.is_none_or(|all| self.num_pulled < all)
     }
 
     fn is_complete(&self) -> bool {
