@@ -113,7 +113,8 @@ impl Page {
     }
 
     /// When the current item started, if its job is timed, or else when its job started;
-    /// written by the worker before `current`.
+    /// written by the worker before `current`. In the future while the worker makes the
+    /// state that the item needs: that must be done by then.
     #[inline]
     pub(crate) fn started(&self) -> &AtomicU64 {
         self.0.word64(8)
@@ -148,6 +149,12 @@ impl Page {
     #[inline]
     pub(crate) fn wants_room(&self) -> &AtomicU32 {
         self.0.word32(72)
+    }
+
+    /// How long the state of a map with a time limit may take to be made, in nanoseconds;
+    /// written by the pool before the worker starts.
+    pub(crate) fn init_timeout(&self) -> &AtomicU64 {
+        self.0.word64(80)
     }
 
     /// Whether the bell was rung since the pool last looked; set by the worker, cleared by

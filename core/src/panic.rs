@@ -16,7 +16,6 @@ pub struct Panic {
 }
 
 /// A stack, resolved when somebody asks for it: that may take a hundred milliseconds.
-#[derive(Debug)]
 struct Stack {
     raw: Option<Backtrace>,
     text: OnceLock<String>,
@@ -31,6 +30,13 @@ impl Stack {
                 .unwrap_or_default()
         };
         self.text.get_or_init(resolve)
+    }
+}
+
+/// Pages of frames would bury the message of a failed `unwrap`.
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack").finish_non_exhaustive()
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Job<R> {
     /// Whether the queue holds its key.
     pub(super) queued: bool,
     pub(super) cancelled: bool,
+    /// The workers that died when it was next and had not begun.
+    pub(super) barren_deaths: u32,
     /// Until the first note takes it.
     pub(super) reply: Option<R>,
 }
@@ -52,6 +54,7 @@ impl<R> Job<R> {
             left: len,
             queued: false,
             cancelled: false,
+            barren_deaths: 0,
             reply: Some(job.reply),
         }
     }

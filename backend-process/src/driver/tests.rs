@@ -60,6 +60,12 @@ impl Outside for World {
         Some((4 * parts.entries.len() + parts.bytes.len()) as u64)
     }
 
+    fn has_met(&self, slot: usize, seq: u32) -> bool {
+        let worker = self.workers[slot].as_ref();
+        let first = worker.and_then(|worker| worker.messages.front());
+        first.is_none_or(|first| first.seq > seq)
+    }
+
     fn free_slots(&self, _: usize, _: u32) -> u32 {
         1
     }
@@ -555,7 +561,7 @@ fn three_failed_starts_in_a_row_end_everything_with_the_reason() {
         let slot = play.world.wanted.pop().expect("a start is wanted");
         let failure = StartFailure::Error("no more processes".to_owned());
         play.driver
-            .start_failed(slot, &failure, play.now, &mut play.world);
+            .start_failed(&[slot], &failure, play.now, &mut play.world);
         play.tick(1_000 * MILLI);
     }
     play.hear();
@@ -591,11 +597,49 @@ fn a_silent_pool_has_nothing_to_wait_for() {
         play.tick(2 * MILLI);
         play.look(0);
     }
+    // Once more, to see that the item was begun at all.
+    let last = play.driver.next_tick().expect("a last look");
+    play.tick(last - play.now);
     assert_eq!(play.driver.next_tick(), None, "one long item");
     play.world.step(0);
     play.look(0);
     play.hear();
     assert_eq!(play.driver.next_tick(), None, "idle");
+    play.finish();
+}
+
+#[test]
+fn a_message_that_its_worker_does_not_begin_moves_to_an_idle_one() {
+    let mut play = Play::new(2, None);
+    play.submit(1, None);
+    play.submit(1, None);
+    play.launch();
+    play.launch();
+    for slot in 0..2 {
+        play.driver.ready(slot);
+        play.world.step(slot);
+        play.world.step(slot);
+        play.look(slot);
+    }
+    play.hear();
+    play.submit(1, None);
+    let first = play
+        .driver
+        .workers()
+        .iter()
+        .position(|worker| !worker.flights.is_empty());
+    let stopped = first.expect("somebody was sent it");
+    play.tick(LONG_PATIENCE);
+    assert!(play.driver.workers()[stopped].flights.is_empty());
+    assert!(!play.driver.workers()[1 - stopped].flights.is_empty());
+    play.submit(1, None);
+    assert!(
+        play.driver.workers()[stopped].flights.is_empty(),
+        "it is not trusted"
+    );
+    let exit_timeout = nanos(play.driver.settings.exit_timeout);
+    play.tick(exit_timeout);
+    assert!(play.driver.workers()[stopped].is_doomed());
     play.finish();
 }
 

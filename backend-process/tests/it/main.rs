@@ -11,6 +11,7 @@ mod cancel;
 mod data;
 mod death;
 mod hostile;
+mod innocents;
 mod interrupt;
 mod limits;
 mod parent;
@@ -41,6 +42,7 @@ fn cases() -> Vec<Case> {
         data::CASES,
         death::CASES,
         hostile::CASES,
+        innocents::CASES,
         interrupt::CASES,
         limits::CASES,
         parent::CASES,

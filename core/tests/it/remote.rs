@@ -91,6 +91,10 @@ impl Port for Memory {
         Some(Item { bytes, outcomes })
     }
 
+    fn begin_state(&mut self) -> bool {
+        self.next < self.items.len()
+    }
+
     fn outcomes(&mut self) -> &mut Bundle {
         &mut self.outcomes
     }
