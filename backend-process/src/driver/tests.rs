@@ -276,7 +276,7 @@ impl Play {
         if let Some(slot) = self.world.wanted.pop().or(starting) {
             self.world.workers[slot] = None;
             self.driver
-                .start_failed(slot, &failure, self.now, &mut self.world);
+                .start_failed(&[slot], &failure, self.now, &mut self.world);
         }
     }
 
