@@ -10,10 +10,13 @@ mod basics;
 mod cancel;
 mod data;
 mod death;
+mod hold;
 mod hostile;
 mod interrupt;
 mod limits;
+mod moments;
 mod parent;
+mod scratch;
 mod storm;
 mod support;
 
@@ -43,6 +46,7 @@ fn cases() -> Vec<Case> {
         hostile::CASES,
         interrupt::CASES,
         limits::CASES,
+        moments::CASES,
         parent::CASES,
         storm::CASES,
     ]
