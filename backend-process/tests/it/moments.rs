@@ -113,8 +113,7 @@ impl Serialize for Caught {
 
 impl<'de> Deserialize<'de> for Caught {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (at, n, inside, started) =
-            <(u8, u32, String, String)>::deserialize(deserializer)?;
+        let (at, n, inside, started) = <(u8, u32, String, String)>::deserialize(deserializer)?;
         let at = Moment::ALL[usize::from(at)];
         if at == Moment::Decoding {
             wait_for_a_signal(&inside);
@@ -371,9 +370,7 @@ fn a_kill_when_half_of_an_input_is_taken(method: StartMethod) {
     });
     stop(child.id());
     signal(pid, libc::SIGCONT);
-    eventually("the worker waits for more", || {
-        is_asleep(pid).then_some(())
-    });
+    eventually("the worker waits for more", || is_asleep(pid).then_some(()));
     assert_eq!(lines(&path).len(), 0, "the item has not begun");
     signal(pid, libc::SIGKILL);
     eventually("the worker is dead", || (!is_alive(pid)).then_some(()));
@@ -450,7 +447,11 @@ fn check_before_hello(method: StartMethod, number: i32, num_deaths: u32) {
     for (n, handle) in handles.into_iter().enumerate() {
         assert_eq!(handle.join().unwrap(), n as u32);
     }
-    assert_eq!(sorted_numbers(&path), Vec::from_iter(0..20), "each ran once");
+    assert_eq!(
+        sorted_numbers(&path),
+        Vec::from_iter(0..20),
+        "each ran once"
+    );
     let workers = idle_workers(&pool, 2);
     for nth in 0..num_deaths as usize {
         let pid = hold.nth(nth);
@@ -503,7 +504,11 @@ fn kill_the_zygote_before_its_hello(method: StartMethod) {
     for (n, handle) in handles.into_iter().enumerate() {
         assert_eq!(handle.join().unwrap(), n as u32);
     }
-    assert_eq!(sorted_numbers(&path), Vec::from_iter(0..20), "each ran once");
+    assert_eq!(
+        sorted_numbers(&path),
+        Vec::from_iter(0..20),
+        "each ran once"
+    );
     idle_workers(&pool, 2);
     assert!(!is_alive(pid));
     assert_eq!((pool.stats().items, pool.stats().lost), (20, 0));
@@ -527,7 +532,11 @@ fn sigterm_of_the_zygote(method: StartMethod) {
     for (n, handle) in handles.into_iter().enumerate() {
         assert_eq!(handle.join().unwrap(), n as u32);
     }
-    assert_eq!(sorted_numbers(&path), Vec::from_iter(0..20), "each ran once");
+    assert_eq!(
+        sorted_numbers(&path),
+        Vec::from_iter(0..20),
+        "each ran once"
+    );
     idle_workers(&pool, 2);
     assert_eq!(children(), [pid], "it is still the same one");
     assert_eq!(pool.stats().started, 2);
@@ -553,7 +562,11 @@ fn a_kill_of_a_stopped_zygote(method: StartMethod) {
     for (n, handle) in handles.into_iter().enumerate() {
         assert_eq!(handle.join().unwrap(), n as u32);
     }
-    assert_eq!(sorted_numbers(&path), Vec::from_iter(0..20), "each ran once");
+    assert_eq!(
+        sorted_numbers(&path),
+        Vec::from_iter(0..20),
+        "each ran once"
+    );
     assert_full_strength(&pool, 1, worker);
     assert_eq!(pool.stats().lost, 0);
     assert!(!is_alive(zygote[0]));

@@ -11,6 +11,8 @@ pub(crate) struct Scratch(PathBuf);
 impl Scratch {
     pub(crate) fn new() -> Self {
         let directory = std::env::temp_dir().join(format!("taskfarm-case-{}", std::process::id()));
+        // A case that was killed has left its own; the kernel gives its number once more.
+        let _ = fs::remove_dir_all(&directory);
         fs::create_dir(&directory).expect("a new directory");
         Self(directory)
     }

@@ -138,6 +138,25 @@ pub(crate) fn children() -> Vec<u32> {
     children
 }
 
+/// Leaves a copy of this worker that has all its descriptors, in a session of its own, so
+/// that it does not die with its group; its pid goes to the file.
+pub(crate) fn leave_a_grandchild(path: &str) {
+    // SAFETY: a worker has one thread; the copy does nothing but system calls.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: no memory is involved.
+        unsafe { libc::setsid() };
+        crate::scratch::append(path, std::process::id());
+        loop {
+            // SAFETY: waits for a signal.
+            unsafe { libc::pause() };
+        }
+    }
+    eventually("the grandchild is there", || {
+        (!crate::scratch::lines(path).is_empty()).then_some(())
+    });
+}
+
 /// The number of open descriptors.
 pub(crate) fn num_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
