@@ -10,11 +10,14 @@ mod basics;
 mod cancel;
 mod data;
 mod death;
+mod hold;
 mod hostile;
 mod innocents;
 mod interrupt;
 mod limits;
+mod moments;
 mod parent;
+mod scratch;
 mod storm;
 mod support;
 
@@ -45,6 +48,7 @@ fn cases() -> Vec<Case> {
         innocents::CASES,
         interrupt::CASES,
         limits::CASES,
+        moments::CASES,
         parent::CASES,
         storm::CASES,
     ]
