@@ -200,7 +200,7 @@ impl IoThread {
                     let slot = inner.lanes.find(|running| running.id == *lane);
                     let pid = slot.and_then(|slot| inner.lanes.pid(slot));
                     drop(inner);
-                    events.extend(pid.and_then(|pid| self.starter.reap(pid)));
+                    events.extend(pid.map(|pid| self.starter.reap(pid)));
                 }
             }
         }
@@ -269,8 +269,12 @@ impl IoThread {
                     return;
                 };
                 let executed = self.starter.method() == StartMethod::Exec;
-                if let (true, Some(pidfd)) = (executed, &pidfd) {
-                    let _ = self.watch(pidfd.as_fd(), Token::End(lane));
+                if let (true, Some(pidfd)) = (executed, &pidfd)
+                    && let Err(error) = self.watch(pidfd.as_fd(), Token::End(lane))
+                {
+                    // Its death would go unnoticed.
+                    let event = self.starter.abandon(lane, pid, pidfd.as_fd(), &error);
+                    return self.handle(event, inner);
                 }
                 if let Some(running) = inner.lanes.get_mut(slot) {
                     running.pid = Some(pid);

@@ -82,6 +82,14 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Has ended children wait until they are reaped, whatever the program that executed this
+/// one thought of them: an ignored SIGCHLD is inherited, and then nobody learns how a child
+/// ended.
+fn keep_ended_children() {
+    // SAFETY: `SIG_DFL` is a valid disposition, and no handler is involved.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Has writes to a closed pipe fail instead of killing the process, as in `main`.
 pub(crate) fn ignore_broken_pipes() {
     // SAFETY: `SIG_IGN` is a valid disposition, and no handler is involved.
@@ -113,6 +121,7 @@ fn change_signals(how: i32, set: libc::sigset_t) {
 
 /// A descriptor that is readable when children have ended.
 pub(crate) fn watch_children() -> io::Result<OwnedFd> {
+    keep_ended_children();
     let mut set = std::mem::MaybeUninit::uninit();
     // SAFETY: `sigemptyset` writes a whole set.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
@@ -230,6 +239,7 @@ pub(crate) fn become_worker_process(
         exit_now(0);
     }
     default_signals();
+    keep_ended_children();
     let kept = close_all_but(keep)?;
     let null = rustix::fs::open(
         c"/dev/null",
