@@ -316,7 +316,11 @@ impl IoThread {
         if phase == page::STARTING && matches!(state, State::Starting | State::Wanted) {
             driver.start_failed(&[slot], &StartFailure::Died(lost), now, lanes);
         } else {
-            driver.died(slot, lost, page.last_item(), now, lanes);
+            // A kill from outside says nothing about an item that was yet to be received.
+            let was_killed = lost.ended == ProcessEnd::Signaled(libc::SIGKILL);
+            let spared = was_killed && page.is_receiving();
+            let last_item = page.last_item().filter(|_| !spared);
+            driver.died(slot, lost, last_item, now, lanes);
         }
     }
 
