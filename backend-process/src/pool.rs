@@ -100,6 +100,8 @@ impl ProcessPool {
         let failed = |error: std::io::Error| {
             BuildError::new(format!("the pool's process cannot be forked: {error}"))
         };
+        sys::fill_standard_descriptors()
+            .map_err(|error| BuildError::new(format!("/dev/null cannot be opened: {error}")))?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC.union(EventfdFlags::NONBLOCK));
         let wake = wake.map_err(|error| BuildError::new(format!("eventfd failed: {error}")))?;
         let starter = Starter::new(options.start, options.memory_limit, options.output);
