@@ -1,11 +1,15 @@
 //! The I/O thread: waits for everything at once, tells the driver, and tells the jobs.
 //!
 //! One thread for all workers of a pool. It never runs user code, never blocks on a
-//! worker, and sleeps without a time limit when nothing is due.
+//! worker, and sleeps without a time limit when nothing is due. Should it panic all the
+//! same (a bug here, or in the program's logger), it breaks the pool: everything ends, with
+//! that reason.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -69,7 +73,10 @@ pub(crate) fn spawn(
         .name("taskfarm-io".to_owned())
         .spawn(move || {
             sys::block_all_signals();
-            thread.run();
+            let caught = catch_unwind(AssertUnwindSafe(|| thread.run()));
+            if let Err(panic) = caught {
+                thread.collapse(&*panic);
+            }
         })
 }
 
@@ -152,6 +159,33 @@ impl IoThread {
             // did when they were told wakes this thread by itself.
             let timeout = if has_started { Some(0) } else { next };
             tokens = self.wait(timeout);
+        }
+        self.starter.close();
+    }
+
+    /// The thread has panicked: nothing may wait for it. What it was about to tell ended as
+    /// dropped when it unwound; everything else ends now.
+    fn collapse(&mut self, panic: &(dyn Any + Send)) {
+        let said = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("something that is not a string");
+        let why = format!("the pool's own thread panicked: {said}");
+        let shared = self.shared.clone();
+        let mut notes = Vec::new();
+        let mut inner = shared.inner.lock();
+        let Inner { driver, lanes } = &mut *inner;
+        driver.break_down(why, lanes);
+        driver.take_notes(&mut notes);
+        let workers = lanes.occupied().into_iter();
+        let workers: Vec<Running> = workers.filter_map(|slot| lanes.take(slot)).collect();
+        drop(inner);
+        self.tell(&mut notes);
+        for worker in workers {
+            if let (Some(pid), Some(pidfd)) = (worker.pid, &worker.pidfd) {
+                self.starter.end(pid, pidfd.as_fd());
+            }
         }
         self.starter.close();
     }
@@ -259,8 +293,9 @@ impl IoThread {
                     && let Err(error) = self.watch(pidfd.as_fd(), Token::End(lane))
                 {
                     // Its death would go unnoticed.
-                    let event = self.starter.abandon(lane, pid, pidfd.as_fd(), &error);
-                    return self.handle(event, inner);
+                    self.starter.end(pid, pidfd.as_fd());
+                    let why = format!("its process cannot be watched: {error}");
+                    return self.handle(Event::NotForked { lane, why }, inner);
                 }
                 if let Some(running) = inner.lanes.get_mut(slot) {
                     running.pid = Some(pid);

@@ -7,6 +7,7 @@
 //! filter by substring. `--exact`, `--list` and `--ignored` mean what they mean elsewhere.
 
 mod basics;
+mod bugs;
 mod cancel;
 mod data;
 mod death;
@@ -37,6 +38,7 @@ const METHODS: [(&str, StartMethod); 3] = [
 fn cases() -> Vec<Case> {
     [
         basics::CASES,
+        bugs::CASES,
         cancel::CASES,
         data::CASES,
         death::CASES,
