@@ -77,6 +77,7 @@ impl Lane {
     pub(crate) fn open() -> io::Result<(Self, WorkerEnd)> {
         let file = SharedMemory::create_file(LANE_LEN)?;
         let memory = Arc::new(SharedMemory::map(file.as_fd(), LANE_LEN)?);
+        memory.keep_from_forks();
         let (worker_bell_end, worker_bell) = small_pipe()?;
         let (bell, pool_bell) = small_pipe()?;
         rustix::io::ioctl_fionbio(&worker_bell, true)?;

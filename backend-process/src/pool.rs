@@ -25,13 +25,14 @@ use crate::io_thread;
 use crate::lanes::Lanes;
 use crate::start::Starter;
 use crate::stats::Stats;
-use crate::sys;
+use crate::sys::{self, Original};
 
 /// Worker processes that may crash.
 ///
 /// See the [crate documentation](crate) for what it promises. Workers start when there is
 /// something to do. Dropping the pool waits until everything that was accepted has ended,
-/// lets the workers leave, and reaps them.
+/// lets the workers leave, and reaps them. It belongs to the process that opened it: in a
+/// copy of that process, made by `fork`, it refuses everything.
 ///
 /// # Examples
 ///
@@ -48,8 +49,6 @@ pub struct ProcessPool {
     shared: Arc<Shared>,
     id: ExecutorId,
     num_workers: NonZeroUsize,
-    /// The process that opened the pool: a copy of it does not own the workers.
-    owner: u32,
     io: Mutex<Io>,
 }
 
@@ -70,6 +69,9 @@ pub(crate) struct Shared {
     closed: AtomicBool,
     started: AtomicBool,
     buffers: Mutex<Vec<Bundle>>,
+    /// The process that opened the pool. A copy of it, made by somebody's `fork`, owns no
+    /// workers, has no I/O thread, and may hold `inner` locked for ever.
+    original: Original,
 }
 
 /// The driver, and what it drives.
@@ -104,6 +106,9 @@ impl ProcessPool {
             .map_err(|error| BuildError::new(format!("/dev/null cannot be opened: {error}")))?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC.union(EventfdFlags::NONBLOCK));
         let wake = wake.map_err(|error| BuildError::new(format!("eventfd failed: {error}")))?;
+        let original = Original::mark();
+        let original =
+            original.map_err(|error| BuildError::new(format!("mmap failed: {error}")))?;
         let starter = Starter::new(options.start, options.memory_limit, options.output);
         let starter = starter.map_err(failed)?;
         let driver = Driver::new(Settings {
@@ -119,10 +124,10 @@ impl ProcessPool {
                 closed: AtomicBool::new(false),
                 started: AtomicBool::new(false),
                 buffers: Mutex::new(Vec::new()),
+                original,
             }),
             id: ExecutorId::new("process-pool"),
             num_workers,
-            owner: std::process::id(),
             io: Mutex::new(Io::Waiting(starter, options.start_timeout)),
         })
     }
@@ -139,6 +144,9 @@ impl ProcessPool {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn workers(&self) -> Vec<WorkerInfo> {
+        if !self.shared.original.is_here() {
+            return Vec::new();
+        }
         let inner = self.shared.inner.lock();
         let slots = 0..self.num_workers.get();
         slots.filter_map(|slot| inner.describe(slot)).collect()
@@ -146,6 +154,9 @@ impl ProcessPool {
 
     /// What the pool has seen so far.
     pub fn stats(&self) -> Stats {
+        if !self.shared.original.is_here() {
+            return Stats::default();
+        }
         self.shared.inner.lock().driver.stats()
     }
 
@@ -170,7 +181,7 @@ impl Executor for ProcessPool {
     }
 
     fn spawn(&self, job: Job) -> Result<(), Job> {
-        if self.shared.closed.load(Ordering::Acquire) {
+        if self.shared.closed.load(Ordering::Acquire) || !self.shared.original.is_here() {
             return Err(job);
         }
         if !self.shared.started.load(Ordering::Acquire) && self.start_io().is_err() {
@@ -193,6 +204,9 @@ impl Executor for ProcessPool {
     }
 
     fn shutdown(&self, how: Shutdown) {
+        if !self.shared.original.is_here() {
+            return;
+        }
         self.shared.closed.store(true, Ordering::Release);
         if how == Shutdown::Abort {
             self.id.abort();
@@ -203,8 +217,7 @@ impl Executor for ProcessPool {
 
 impl Drop for ProcessPool {
     fn drop(&mut self) {
-        if std::process::id() != self.owner {
-            // In a copy of the process that was made by somebody's `fork`.
+        if !self.shared.original.is_here() {
             return;
         }
         self.shutdown(Shutdown::Drain);
@@ -316,6 +329,9 @@ impl Shared {
     }
 
     fn cancel(&self, key: Key) -> CancelOutcome {
+        if !self.original.is_here() {
+            return CancelOutcome::TooLate;
+        }
         let mut inner = self.inner.lock();
         let Inner { driver, lanes } = &mut *inner;
         let outcome = driver.cancel(key, lanes);

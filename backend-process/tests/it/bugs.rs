@@ -4,11 +4,11 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use taskfarm_core::{Handle, ProcessEnd, SameBinaryExt, TaskError, TaskErrorKind};
+use taskfarm_core::{CancelOutcome, Handle, ProcessEnd, SameBinaryExt, TaskError, TaskErrorKind};
 use taskfarm_process::StartMethod;
 
 use crate::Case;
-use crate::support::pool;
+use crate::support::{pool, worker_at};
 
 pub(crate) const CASES: &[Case] = &[
     (
@@ -30,6 +30,10 @@ pub(crate) const CASES: &[Case] = &[
     (
         "bugs::a_panic_of_the_thread_of_the_pool_hung_everything",
         a_panic_of_the_thread_of_the_pool,
+    ),
+    (
+        "bugs::a_copy_of_the_process_used_the_pool_of_the_original",
+        a_copy_of_the_process_used_the_pool,
     ),
 ];
 
@@ -211,4 +215,29 @@ fn a_panic_of_the_thread_of_the_pool(method: StartMethod) {
     assert!(error.to_string().contains(reason), "{error}");
     drop(pool);
     assert_eq!(crate::support::children(), Vec::<u32>::new());
+}
+
+fn a_copy_of_the_process_used_the_pool(method: StartMethod) {
+    let pool = pool(method, 1);
+    assert_eq!(outcome(pool.submit(2, die_of_1)).unwrap(), 2);
+    let waiting = pool.submit(0, |_: u32| std::thread::sleep(Duration::from_secs(1000)));
+    worker_at(&pool, 0);
+    // SAFETY: the child calls nothing but the pool's own functions, and ends at once.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let refused = outcome(pool.submit(3, die_of_1)).is_err();
+        let harmless = waiting.cancel() == CancelOutcome::TooLate && pool.workers().is_empty();
+        drop(pool);
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(if refused && harmless { 42 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: the pointer is to this frame.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(libc::WEXITSTATUS(status), 42, "{status:#x}");
+    assert_eq!(waiting.cancel(), CancelOutcome::Killed);
+    for n in 3..20 {
+        assert_eq!(outcome(pool.submit(n, die_of_1)).unwrap(), n);
+    }
+    assert_eq!(pool.stats().items, 18);
 }
