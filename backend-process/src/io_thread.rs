@@ -31,6 +31,9 @@ use crate::record::Batch;
 use crate::start::{Event, Starter};
 use crate::sys;
 
+/// How often the pool looks at workers that cannot ring.
+const MUTE_INTERVAL: Nanos = 10_000_000;
+
 /// What an event of epoll is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
@@ -122,6 +125,11 @@ impl IoThread {
         )?)
     }
 
+    fn unwatch(&self, descriptor: BorrowedFd<'_>) {
+        // It was watched, and is still open.
+        let _ = epoll::delete(&self.epoll, descriptor);
+    }
+
     fn run(&mut self) {
         let shared = self.shared.clone();
         let mut tokens: Vec<Token> = Vec::new();
@@ -141,10 +149,12 @@ impl IoThread {
             driver.take_notes(&mut notes);
             // After the notes, which are told below: nobody would wake this thread again.
             let finished = driver.is_finished();
+            let mute = lanes.any_is_mute();
             let next = driver
                 .next_tick()
                 .into_iter()
                 .chain(lanes.next_hello())
+                .chain(mute.then(|| sys::monotonic_nanos() + MUTE_INTERVAL))
                 .min();
             drop(inner);
             let has_started = !to_start.is_empty();
@@ -253,6 +263,7 @@ impl IoThread {
                     pid: None,
                     pidfd: None,
                     hello_by: Some(now.saturating_add(self.start_timeout)),
+                    is_mute: false,
                     kill: false,
                 };
                 let Inner { driver, lanes } = &mut *inner;
@@ -402,8 +413,11 @@ impl IoThread {
             };
             if let Some(slot) = inner.lanes.find(|running| running.id == *lane)
                 && let Some(running) = inner.lanes.get_mut(slot)
+                && !running.lane.quiet()
             {
-                running.lane.quiet();
+                // It would be reported again and again, and never mean a stroke.
+                self.unwatch(running.lane.bell());
+                running.is_mute = true;
             }
         }
     }

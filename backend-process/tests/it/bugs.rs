@@ -1,7 +1,7 @@
 //! Defects that were found and mended: one case each, named by what went wrong.
 
 use std::task::{Context, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use taskfarm_core::{CancelOutcome, Handle, ProcessEnd, SameBinaryExt, TaskError, TaskErrorKind};
@@ -34,6 +34,10 @@ pub(crate) const CASES: &[Case] = &[
     (
         "bugs::a_copy_of_the_process_used_the_pool_of_the_original",
         a_copy_of_the_process_used_the_pool,
+    ),
+    (
+        "bugs::a_task_that_closed_its_bell_burned_a_core_of_the_pool",
+        a_task_that_closed_its_bell,
     ),
 ];
 
@@ -240,4 +244,44 @@ fn a_copy_of_the_process_used_the_pool(method: StartMethod) {
         assert_eq!(outcome(pool.submit(n, die_of_1)).unwrap(), n);
     }
     assert_eq!(pool.stats().items, 18);
+}
+
+fn a_task_that_closed_its_bell(method: StartMethod) {
+    let pool = pool(method, 1);
+    assert_eq!(outcome(pool.submit(2, die_of_1)).unwrap(), 2);
+    let mut items = pool
+        .map([0, 0, 1000], |millis: u64| {
+            // SAFETY: a rude task, which owns none of them.
+            unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+            std::thread::sleep(Duration::from_millis(millis));
+        })
+        .chunk_size(3)
+        .as_completed()
+        .unwrap();
+    let (before, started) = (cpu_time(), Instant::now());
+    // Finished items are seen while the last one runs, though nobody can ring.
+    assert!(items.next().unwrap().1.is_ok());
+    assert!(items.next().unwrap().1.is_ok());
+    assert!(
+        started.elapsed() < Duration::from_millis(900),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(items.next().unwrap().1.is_ok());
+    let used = cpu_time() - before;
+    assert!(used < started.elapsed() / 4, "{used:?}");
+}
+
+/// What this process has used so far.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to this frame.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    Duration::new(
+        time.tv_sec.unsigned_abs(),
+        u32::try_from(time.tv_nsec).unwrap(),
+    )
 }
