@@ -253,19 +253,13 @@ impl Starter {
         Event::Ended { pid, ended, peak }
     }
 
-    /// Kills an executed worker that nobody would hear of, for this reason.
-    pub(crate) fn abandon(
-        &mut self,
-        lane: u64,
-        pid: u32,
-        pidfd: BorrowedFd<'_>,
-        why: &io::Error,
-    ) -> Event {
+    /// Kills a worker, waits for its end, and reaps it if nobody else does.
+    pub(crate) fn end(&mut self, pid: u32, pidfd: BorrowedFd<'_>) {
         let _ = pidfd_send_signal(pidfd, Signal::KILL);
         let _ = sys::wait_readable(&[pidfd], Some(LEAVE_TIMEOUT));
-        self.reap(pid);
-        let why = format!("its process cannot be watched: {why}");
-        Event::NotForked { lane, why }
+        if self.method == StartMethod::Exec {
+            self.reap(pid);
+        }
     }
 
     /// Sends the zygote away, when there are no workers any more.

@@ -4,9 +4,11 @@
 //! `harness = false`: the usual harness runs tests on threads, and a process with threads
 //! cannot use [`StartMethod::Fork`]. (That the pool works under the usual harness, too, is
 //! shown by `tests/harness.rs`.) Cases are named `method::module::sentence`; arguments
-//! filter by substring. `--exact`, `--list` and `--ignored` mean what they mean elsewhere.
+//! filter by substring. `--exact`, `--list`, `--ignored` (here: the long cases, `full_`) and
+//! `--include-ignored` mean what they mean elsewhere, so that cargo-nextest runs each case.
 
 mod basics;
+mod bugs;
 mod cancel;
 mod data;
 mod death;
@@ -43,6 +45,7 @@ const METHODS: [(&str, StartMethod); 3] = [
 fn cases() -> Vec<Case> {
     [
         basics::CASES,
+        bugs::CASES,
         cancel::CASES,
         data::CASES,
         death::CASES,
@@ -64,10 +67,7 @@ fn main() -> ExitCode {
     {
         return run_here(name);
     }
-    let is_exact = arguments.iter().any(|argument| argument == "--exact");
-    let wants_ignored = arguments
-        .iter()
-        .any(|argument| argument == "--ignored" || argument == "--include-ignored");
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let filters: Vec<&String> = arguments
         .iter()
         .filter(|argument| !argument.starts_with('-') && *argument != "terse")
@@ -78,16 +78,16 @@ fn main() -> ExitCode {
             .map(move |(name, _)| format!("{method}::{name}"))
     });
     let chosen: Vec<String> = names
-        .filter(|name| wants_ignored || !name.contains("::full_"))
+        .filter(|name| has("--include-ignored") || name.contains("::full_") == has("--ignored"))
         .filter(|name| {
             filters.is_empty()
-                || filters.iter().any(|filter| match is_exact {
+                || filters.iter().any(|filter| match has("--exact") {
                     true => name == *filter,
                     false => name.contains(filter.as_str()),
                 })
         })
         .collect();
-    if arguments.iter().any(|argument| argument == "--list") {
+    if has("--list") {
         for name in chosen {
             println!("{name}: test");
         }
