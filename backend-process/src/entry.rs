@@ -77,6 +77,10 @@ pub(crate) fn enter_if_asked(run_constructors: impl FnOnce()) {
     if !sys::is_packet_socket(rustix::stdio::stdin()) {
         return;
     }
+    // Before descriptors come along with the hello.
+    if sys::fill_standard_descriptors().is_err() {
+        return;
+    }
     let Some((hello, descriptors)) = receive_hello() else {
         return;
     };

@@ -1,11 +1,15 @@
 //! The I/O thread: waits for everything at once, tells the driver, and tells the jobs.
 //!
 //! One thread for all workers of a pool. It never runs user code, never blocks on a
-//! worker, and sleeps without a time limit when nothing is due.
+//! worker, and sleeps without a time limit when nothing is due. Should it panic all the
+//! same (a bug here, or in the program's logger), it breaks the pool: everything ends, with
+//! that reason.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -25,6 +29,9 @@ use crate::page;
 use crate::pool::{Inner, Shared};
 use crate::start::{Event, Starter};
 use crate::sys;
+
+/// How often the pool looks at workers that cannot ring.
+const MUTE_INTERVAL: Nanos = 10_000_000;
 
 /// What an event of epoll is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +84,10 @@ pub(crate) fn spawn(
         .name("taskfarm-io".to_owned())
         .spawn(move || {
             sys::block_all_signals();
-            thread.run();
+            let caught = catch_unwind(AssertUnwindSafe(|| thread.run()));
+            if let Err(panic) = caught {
+                thread.collapse(&*panic);
+            }
         })
 }
 
@@ -121,6 +131,11 @@ impl IoThread {
         )?)
     }
 
+    fn unwatch(&self, descriptor: BorrowedFd<'_>) {
+        // It was watched, and is still open.
+        let _ = epoll::delete(&self.epoll, descriptor);
+    }
+
     fn run(&mut self) {
         let shared = self.shared.clone();
         let mut tokens: Vec<Token> = Vec::new();
@@ -141,10 +156,12 @@ impl IoThread {
             driver.take_notes(&mut notes);
             // After the notes, which are told below: nobody would wake this thread again.
             let finished = driver.is_finished();
+            let mute = lanes.any_is_mute();
             let next = driver
                 .next_tick()
                 .into_iter()
                 .chain(lanes.next_hello())
+                .chain(mute.then(|| sys::monotonic_nanos() + MUTE_INTERVAL))
                 .min();
             drop(inner);
             let has_started = !to_start.is_empty();
@@ -159,6 +176,33 @@ impl IoThread {
             // did when they were told wakes this thread by itself.
             let timeout = if has_started { Some(0) } else { next };
             tokens = self.wait(timeout);
+        }
+        self.starter.close();
+    }
+
+    /// The thread has panicked: nothing may wait for it. What it was about to tell ended as
+    /// dropped when it unwound; everything else ends now.
+    fn collapse(&mut self, panic: &(dyn Any + Send)) {
+        let said = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("something that is not a string");
+        let why = format!("the pool's own thread panicked: {said}");
+        let shared = self.shared.clone();
+        let mut notes = Vec::new();
+        let mut inner = shared.inner.lock();
+        let Inner { driver, lanes, .. } = &mut *inner;
+        driver.break_down(why, lanes);
+        driver.take_notes(&mut notes);
+        let workers = lanes.occupied().into_iter();
+        let workers: Vec<Running> = workers.filter_map(|slot| lanes.take(slot)).collect();
+        drop(inner);
+        self.tell(&mut notes);
+        for worker in workers {
+            if let (Some(pid), Some(pidfd)) = (worker.pid, &worker.pidfd) {
+                self.starter.end(pid, pidfd.as_fd());
+            }
         }
         self.starter.close();
     }
@@ -200,7 +244,7 @@ impl IoThread {
                     let slot = inner.lanes.find(|running| running.id == *lane);
                     let pid = slot.and_then(|slot| inner.lanes.pid(slot));
                     drop(inner);
-                    events.extend(pid.and_then(|pid| self.starter.reap(pid)));
+                    events.extend(pid.map(|pid| self.starter.reap(pid)));
                 }
             }
         }
@@ -233,6 +277,7 @@ impl IoThread {
                     pid: None,
                     pidfd: None,
                     hello_by: Some(now.saturating_add(self.timeouts.start)),
+                    is_mute: false,
                     kill: false,
                 };
                 let Inner { driver, lanes, .. } = &mut *inner;
@@ -269,8 +314,13 @@ impl IoThread {
                     return;
                 };
                 let executed = self.starter.method() == StartMethod::Exec;
-                if let (true, Some(pidfd)) = (executed, &pidfd) {
-                    let _ = self.watch(pidfd.as_fd(), Token::End(lane));
+                if let (true, Some(pidfd)) = (executed, &pidfd)
+                    && let Err(error) = self.watch(pidfd.as_fd(), Token::End(lane))
+                {
+                    // Its death would go unnoticed.
+                    self.starter.end(pid, pidfd.as_fd());
+                    let why = format!("its process cannot be watched: {error}");
+                    return self.handle(Event::NotForked { lane, why }, inner);
                 }
                 if let Some(running) = inner.lanes.get_mut(slot) {
                     running.pid = Some(pid);
@@ -312,7 +362,11 @@ impl IoThread {
         if phase == page::STARTING && matches!(state, State::Starting | State::Wanted) {
             driver.start_failed(&[slot], &StartFailure::Died(lost), now, lanes);
         } else {
-            driver.died(slot, lost, page.last_item(), now, lanes);
+            // A kill from outside says nothing about an item that was yet to be received.
+            let was_killed = lost.ended == ProcessEnd::Signaled(libc::SIGKILL);
+            let spared = was_killed && page.is_receiving();
+            let last_item = page.last_item().filter(|_| !spared);
+            driver.died(slot, lost, last_item, now, lanes);
         }
     }
 
@@ -379,8 +433,11 @@ impl IoThread {
             };
             if let Some(slot) = inner.lanes.find(|running| running.id == *lane)
                 && let Some(running) = inner.lanes.get_mut(slot)
+                && !running.lane.quiet()
             {
-                running.lane.quiet();
+                // It would be reported again and again, and never mean a stroke.
+                self.unwatch(running.lane.bell());
+                running.is_mute = true;
             }
         }
     }

@@ -77,6 +77,7 @@ impl Lane {
     pub(crate) fn open() -> io::Result<(Self, WorkerEnd)> {
         let file = SharedMemory::create_file(LANE_LEN)?;
         let memory = Arc::new(SharedMemory::map(file.as_fd(), LANE_LEN)?);
+        memory.keep_from_forks();
         let (worker_bell_end, worker_bell) = small_pipe()?;
         let (bell, pool_bell) = small_pipe()?;
         rustix::io::ioctl_fionbio(&worker_bell, true)?;
@@ -233,15 +234,17 @@ impl Lane {
         decoded
     }
 
-    /// Takes the strokes out of the bell.
-    pub(crate) fn quiet(&mut self) {
+    /// Takes the strokes out of the bell. Whether there may be more: if not, the worker has
+    /// ended, or its task has closed the other end.
+    pub(crate) fn quiet(&mut self) -> bool {
         let mut strokes = [0; 64];
-        // Only after a stroke was reported, so this does not block.
-        let _ = self.bell.read(&mut strokes);
+        // Only after a stroke or the end was reported, so this does not block.
+        let read = self.bell.read(&mut strokes);
         // Not before: a stroke between the two would be taken out, and the worker, which
         // had seen 0, would never ring again. A worker that sees 1 does not ring, but what
         // it has written is seen after this.
         self.page.rung().swap(0, Ordering::AcqRel);
+        !matches!(read, Ok(0))
     }
 
     /// Whether there is something to receive.

@@ -28,6 +28,8 @@ pub(crate) struct Running {
     pub(crate) pidfd: Option<OwnedFd>,
     /// When it must have said hello.
     pub(crate) hello_by: Option<Nanos>,
+    /// Whether its bell is gone, so that the pool looks by itself.
+    pub(crate) is_mute: bool,
     /// To be killed, as soon as it is known whom to kill.
     pub(crate) kill: bool,
 }
@@ -70,6 +72,11 @@ impl Lanes {
     pub(crate) fn last_item_of(&self, slot: usize) -> Option<(Current, Nanos)> {
         let running = self.slots[slot].as_ref()?;
         running.lane.page().last_item_and_start()
+    }
+
+    /// Whether some worker cannot ring.
+    pub(crate) fn any_is_mute(&self) -> bool {
+        self.slots.iter().flatten().any(|running| running.is_mute)
     }
 
     /// When the next process that has not said hello is late.

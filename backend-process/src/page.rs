@@ -44,6 +44,10 @@ pub(crate) const LEAVING: u32 = 2;
 /// The worker found its messages to be nonsense.
 pub(crate) const CONFUSED: u32 = 3;
 
+/// Stands in [`Page::started`] while the worker receives what the current item needs, before
+/// anything of the user's runs.
+pub(crate) const RECEIVING: u64 = u64::MAX;
+
 /// What a message's slot says.
 ///
 /// | state | entered | left |
@@ -218,6 +222,11 @@ impl Page {
     /// The item that runs or ran last, if any has begun.
     pub(crate) fn last_item(&self) -> Option<Current> {
         unpack(self.current().load(Ordering::Acquire))
+    }
+
+    /// Whether the current item is yet to be received.
+    pub(crate) fn is_receiving(&self) -> bool {
+        self.started().load(Ordering::Acquire) == RECEIVING
     }
 
     /// The item that runs or ran last, and when it started (or later, if another one

@@ -27,13 +27,14 @@ use crate::patrol::Patrol;
 use crate::record::Batch;
 use crate::start::Starter;
 use crate::stats::Stats;
-use crate::sys;
+use crate::sys::{self, Original};
 
 /// Worker processes that may crash.
 ///
 /// See the [crate documentation](crate) for what it promises. Workers start when there is
 /// something to do. Dropping the pool waits until everything that was accepted has ended,
-/// lets the workers leave, and reaps them.
+/// lets the workers leave, and reaps them. It belongs to the process that opened it: in a
+/// copy of that process, made by `fork`, it refuses everything.
 ///
 /// # Examples
 ///
@@ -50,8 +51,6 @@ pub struct ProcessPool {
     shared: Arc<Shared>,
     id: ExecutorId,
     num_workers: NonZeroUsize,
-    /// The process that opened the pool: a copy of it does not own the workers.
-    owner: u32,
     io: Mutex<Io>,
 }
 
@@ -74,6 +73,9 @@ pub(crate) struct Shared {
     closed: AtomicBool,
     started: AtomicBool,
     buffers: Mutex<Vec<Bundle>>,
+    /// The process that opened the pool. A copy of it, made by somebody's `fork`, owns no
+    /// workers, has no I/O thread, and may hold `inner` locked for ever.
+    original: Original,
 }
 
 /// The driver, and what it drives.
@@ -106,10 +108,15 @@ impl ProcessPool {
         let failed = |error: std::io::Error| {
             BuildError::new(format!("the pool's process cannot be forked: {error}"))
         };
+        sys::fill_standard_descriptors()
+            .map_err(|error| BuildError::new(format!("/dev/null cannot be opened: {error}")))?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC.union(EventfdFlags::NONBLOCK));
         let wake = wake.map_err(|error| BuildError::new(format!("eventfd failed: {error}")))?;
         let patrol = Patrol::new()
             .map_err(|error| BuildError::new(format!("timerfd_create failed: {error}")))?;
+        let original = Original::mark();
+        let original =
+            original.map_err(|error| BuildError::new(format!("mmap failed: {error}")))?;
         let starter = Starter::new(options.start, options.memory_limit, options.output);
         let starter = starter.map_err(failed)?;
         let driver = Driver::new(Settings {
@@ -130,10 +137,10 @@ impl ProcessPool {
                 closed: AtomicBool::new(false),
                 started: AtomicBool::new(false),
                 buffers: Mutex::new(Vec::new()),
+                original,
             }),
             id: ExecutorId::new("process-pool"),
             num_workers,
-            owner: std::process::id(),
             io: Mutex::new(Io::Waiting(
                 starter,
                 Timeouts {
@@ -156,6 +163,9 @@ impl ProcessPool {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn workers(&self) -> Vec<WorkerInfo> {
+        if !self.shared.original.is_here() {
+            return Vec::new();
+        }
         let inner = self.shared.inner.lock();
         let slots = 0..self.num_workers.get();
         slots.filter_map(|slot| inner.describe(slot)).collect()
@@ -163,6 +173,9 @@ impl ProcessPool {
 
     /// What the pool has seen so far.
     pub fn stats(&self) -> Stats {
+        if !self.shared.original.is_here() {
+            return Stats::default();
+        }
         self.shared.inner.lock().driver.stats()
     }
 
@@ -187,7 +200,7 @@ impl Executor for ProcessPool {
     }
 
     fn spawn(&self, job: Job) -> Result<(), Job> {
-        if self.shared.closed.load(Ordering::Acquire) {
+        if self.shared.closed.load(Ordering::Acquire) || !self.shared.original.is_here() {
             return Err(job);
         }
         if !self.shared.started.load(Ordering::Acquire) && self.start_io().is_err() {
@@ -210,6 +223,9 @@ impl Executor for ProcessPool {
     }
 
     fn shutdown(&self, how: Shutdown) {
+        if !self.shared.original.is_here() {
+            return;
+        }
         self.shared.closed.store(true, Ordering::Release);
         if how == Shutdown::Abort {
             self.id.abort();
@@ -220,8 +236,7 @@ impl Executor for ProcessPool {
 
 impl Drop for ProcessPool {
     fn drop(&mut self) {
-        if std::process::id() != self.owner {
-            // In a copy of the process that was made by somebody's `fork`.
+        if !self.shared.original.is_here() {
             return;
         }
         self.shutdown(Shutdown::Drain);
@@ -321,6 +336,9 @@ impl Shared {
     }
 
     fn cancel(&self, ticket: &Ticket) -> CancelOutcome {
+        if !self.original.is_here() {
+            return CancelOutcome::TooLate;
+        }
         let mut inner = self.inner.lock();
         let key = ticket.key.load(Ordering::Relaxed);
         if key == 0 {

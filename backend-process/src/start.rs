@@ -5,9 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal,
+    waitpid,
+};
 use taskfarm_core::ProcessEnd;
 
 use crate::builder::{StartMethod, WorkerOutput};
@@ -54,8 +57,16 @@ pub(crate) struct Starter {
 #[derive(Debug)]
 struct Zygote {
     socket: OwnedFd,
-    pid: u32,
+    child: Child,
     agreed: bool,
+}
+
+/// A process that this one has started.
+#[derive(Debug)]
+struct Child {
+    pid: u32,
+    /// Taken at once: later on, if somebody else reaps it, the pid may be a stranger's.
+    pidfd: OwnedFd,
 }
 
 impl Starter {
@@ -93,7 +104,7 @@ impl Starter {
     /// Kills the zygote, which does not answer.
     pub(crate) fn give_up(&mut self) {
         if let Some(zygote) = &self.zygote {
-            sys::kill_group(zygote.pid);
+            zygote.child.kill();
         }
     }
 
@@ -132,11 +143,11 @@ impl Starter {
         let hello = Control::Hello(self.hello(false));
         // Before the child exists, so that it never waits.
         hello.send(socket.as_fd(), &[])?;
-        let pid = execute(child)?;
+        let child = execute(child)?;
         let agreed = false;
         Ok(Zygote {
             socket,
-            pid,
+            child,
             agreed,
         })
     }
@@ -145,10 +156,9 @@ impl Starter {
         let (socket, child) = sys::packet_pair()?;
         let hello = Control::Hello(self.hello(true));
         hello.send(socket.as_fd(), &end.descriptors())?;
-        let pid = execute(child)?;
+        let Child { pid, pidfd } = execute(child)?;
         self.executed.insert(pid, socket);
-        // A child that nobody has reaped, so the pid is its own.
-        let pidfd = sys::to_pid(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let pidfd = Some(pidfd);
         Ok(Event::Forked { lane, pid, pidfd })
     }
 
@@ -160,7 +170,7 @@ impl Starter {
         match sys::fork()? {
             Fork::Parent(pid) => Ok(Zygote {
                 socket,
-                pid,
+                child: Child::watch(pid)?,
                 agreed: false,
             }),
             Fork::Child => {
@@ -233,11 +243,23 @@ impl Starter {
         events.push(Event::ZygoteLost { why, agreed });
     }
 
-    /// Reaps an executed worker, if it has ended.
-    pub(crate) fn reap(&mut self, pid: u32) -> Option<Event> {
-        let (pid, ended, peak) = sys::reap(Some(pid), |_| true)?;
+    /// Reaps an executed worker that has ended, as its pidfd says.
+    pub(crate) fn reap(&mut self, pid: u32) -> Event {
         self.executed.remove(&pid);
-        Some(Event::Ended { pid, ended, peak })
+        // If somebody else has reaped it (or the program ignores SIGCHLD, so the kernel has),
+        // it is dead all the same.
+        let (_, ended, peak) =
+            sys::reap(Some(pid), |_| true).unwrap_or((pid, ProcessEnd::Unknown, 0));
+        Event::Ended { pid, ended, peak }
+    }
+
+    /// Kills a worker, waits for its end, and reaps it if nobody else does.
+    pub(crate) fn end(&mut self, pid: u32, pidfd: BorrowedFd<'_>) {
+        let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        let _ = sys::wait_readable(&[pidfd], Some(LEAVE_TIMEOUT));
+        if self.method == StartMethod::Exec {
+            self.reap(pid);
+        }
     }
 
     /// Sends the zygote away, when there are no workers any more.
@@ -252,19 +274,39 @@ impl Starter {
 impl Zygote {
     /// Waits for its end, and helps if that does not come soon.
     fn end(&self) -> ProcessEnd {
-        let deadline = Instant::now() + LEAVE_TIMEOUT;
-        let pidfd = sys::to_pid(self.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        if let Some(pidfd) = pidfd {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if !matches!(
-                sys::wait_readable(&[pidfd.as_fd()], Some(left)),
-                Ok(sys::Wait::Ready)
-            ) {
-                let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
-                let _ = sys::wait_readable(&[pidfd.as_fd()], Some(LEAVE_TIMEOUT));
+        if !self.child.ends_within(LEAVE_TIMEOUT) {
+            self.child.kill();
+            self.child.ends_within(LEAVE_TIMEOUT);
+        }
+        let reaped = sys::reap(Some(self.child.pid), |_| true);
+        reaped.map_or(ProcessEnd::Unknown, |(_, ended, _)| ended)
+    }
+}
+
+impl Child {
+    /// The child with this pid, which was started a moment ago. What cannot be watched is
+    /// not left running.
+    fn watch(pid: u32) -> io::Result<Self> {
+        let opened = sys::to_pid(pid).ok_or(io::ErrorKind::InvalidInput)?;
+        match pidfd_open(opened, PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Self { pid, pidfd }),
+            Err(error) => {
+                if error != rustix::io::Errno::SRCH {
+                    let _ = kill_process(opened, Signal::KILL);
+                    let _ = waitpid(Some(opened), WaitOptions::empty());
+                }
+                Err(error.into())
             }
         }
-        sys::reap(Some(self.pid), |_| true).map_or(ProcessEnd::Unknown, |(_, ended, _)| ended)
+    }
+
+    fn kill(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    fn ends_within(&self, limit: Duration) -> bool {
+        let ended = sys::wait_readable(&[self.pidfd.as_fd()], Some(limit));
+        matches!(ended, Ok(sys::Wait::Ready))
     }
 }
 
@@ -273,7 +315,7 @@ impl Zygote {
 /// In a group of its own, so that a terminal's Ctrl-C does not reach it. Without anything
 /// that would have `Command` fork instead of spawning: in a big process that costs a
 /// hundred times as much.
-fn execute(socket: OwnedFd) -> io::Result<u32> {
+fn execute(socket: OwnedFd) -> io::Result<Child> {
     let (name, value) = entry::marker();
     let child = Command::new("/proc/self/exe")
         .arg0("taskfarm-worker")
@@ -281,7 +323,7 @@ fn execute(socket: OwnedFd) -> io::Result<u32> {
         .stdin(Stdio::from(socket))
         .process_group(0)
         .spawn()?;
-    Ok(child.id())
+    Child::watch(child.id())
 }
 
 fn own_pid() -> u32 {

@@ -123,15 +123,22 @@ impl Worker {
         }
         // What is done before the first item counts as part of it, to begin with that its
         // bytes are received: they may be too many for this process.
+        let now = sys::monotonic_nanos();
+        let received = if header.fragmented {
+            page::RECEIVING
+        } else {
+            now
+        };
         let page = self.lane.page();
-        page.started()
-            .store(sys::monotonic_nanos(), Ordering::Release);
+        page.started().store(received, Ordering::Release);
         page.item_words(header.seq).begin_item(Current {
             seq: header.seq,
             position: header.first,
         });
         if header.fragmented {
             let payload = self.lane.assemble(header)?;
+            let now = sys::monotonic_nanos();
+            self.lane.page().started().store(now, Ordering::Release);
             return self.run_items(header, Some(&payload));
         }
         self.run_items(header, None)?;

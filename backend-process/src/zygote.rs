@@ -39,6 +39,7 @@ impl Zygote {
         let _ = setpgid(None, None);
         let _ = rustix::thread::set_name(c"taskfarm-zygote");
         let socket = sys::close_all_but(vec![socket])?.remove(0);
+        sys::fill_standard_descriptors()?;
         let null = std::fs::File::open("/dev/null")?;
         let _ = rustix::stdio::dup2_stdin(&null);
         let pool_pid = sys::to_pid(pool).ok_or(std::io::ErrorKind::InvalidInput)?;

@@ -61,12 +61,10 @@ fn peak_of(f: impl FnOnce()) -> usize {
 /// What the decoder of outcomes may take for this many bytes.
 ///
 /// The worst are outcomes of 4 bytes that come one by one: each becomes a `Batch` of 56 bytes
-/// with 16 for its entry, in a vector that doubles and has both of its sizes meanwhile.
+/// with 16 for its entry, in a vector that doubles and has both of its sizes meanwhile: that
+/// is 3 * 56 + 16 for 4.
 /// Besides, one block of 16 KiB is copied at a time.
 fn cap(len: usize) -> usize {
-    const {
-        assert!(48 * 4 >= 3 * 56 + 16);
-    }
     48 * len + (64 << 10)
 }
 

@@ -19,7 +19,11 @@ mod without_entry {
     use taskfarm_process::ProcessPool;
 
     pub(crate) fn run() {
-        if std::env::args().any(|argument| argument == "--list") {
+        let has = |flag: &str| std::env::args().any(|argument| argument == flag);
+        if has("--list") {
+            if !has("--ignored") {
+                println!("with_init_and_without: test");
+            }
             return;
         }
         // A child gets no arguments and the marker: this is how the test tells the two

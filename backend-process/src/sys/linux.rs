@@ -10,10 +10,11 @@ mod socket;
 #[cfg(feature = "entry")]
 pub(crate) use constructors::run_constructors_after;
 pub(crate) use image::Image;
-pub(crate) use memory::{SharedMemory, as_bytes};
+pub(crate) use memory::{Original, SharedMemory, as_bytes};
 pub(crate) use process::{
     Fork, Wait, become_worker_process, block_all_signals, close_all_but, count_oom_kills, exit_now,
-    fork, ignore_broken_pipes, is_privileged, is_single_threaded, kill_group, limit_memory,
-    monotonic_nanos, reap, take_env, to_pid, wait_readable, watch_children,
+    fill_standard_descriptors, fork, ignore_broken_pipes, is_privileged, is_single_threaded,
+    kill_group, limit_memory, monotonic_nanos, reap, take_env, to_pid, wait_readable,
+    watch_children,
 };
 pub(crate) use socket::{Packet, is_packet_socket, packet_pair, receive, send};

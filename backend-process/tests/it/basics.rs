@@ -424,49 +424,58 @@ fn an_idle_pool_uses_no_cpu(method: StartMethod) {
     long.join().unwrap();
 }
 
+/// The last item of the chunk does not end before all others have been delivered.
 fn a_long_item_does_not_hold_back(method: StartMethod) {
+    let scratch = Scratch::new();
+    let go = scratch.file("go");
     let pool = pool(method, 1);
-    let started = Instant::now();
+    let items: Vec<(u32, String)> = (0..50).map(|n| (n, go.clone())).collect();
     let results = pool
-        .map(0..50_u64, |n| {
+        .map(items, |(n, go)| {
             if n == 49 {
-                std::thread::sleep(Duration::from_millis(500));
+                wait_for_a_line(&go);
             }
             n
         })
         .chunk_size(50)
         .as_completed()
         .unwrap();
-    let mut early = 0;
-    for result in results {
-        assert!(result.1.is_ok());
-        if started.elapsed() < Duration::from_millis(400) {
-            early += 1;
+    let mut delivered = Vec::new();
+    for (index, result) in results {
+        assert_eq!(result.unwrap() as usize, index);
+        delivered.push(index);
+        if delivered.len() == 49 {
+            append(&go, "go");
         }
     }
-    assert_eq!(early, 49);
+    assert_eq!(delivered, Vec::from_iter(0..50));
 }
 
+fn wait_for_a_line(path: &str) {
+    eventually("it may go on", || (!lines(path).is_empty()).then_some(()));
+}
+
+/// Two tasks hold both workers, with others behind them; one of the two goes on, and the
+/// other one does not before all the others have ended.
 fn a_short_task_moves(method: StartMethod) {
+    let scratch = Scratch::new();
+    let files = ["first", "second"].map(|name| scratch.file(name));
     let pool = pool(method, 2);
     warm_up(&pool, 2);
-    let started = Instant::now();
-    let naps = [400, 400, 1, 1, 1, 1_u64];
-    let handles: Vec<_> = naps
-        .iter()
-        .map(|&nap| {
-            pool.submit(nap, |nap| {
-                std::thread::sleep(Duration::from_millis(nap));
-                nap
-            })
-        })
-        .collect();
-    for handle in handles {
-        handle.join().unwrap();
+    let hold = |path: &String| pool.submit(path.clone(), |path| wait_for_a_line(&path));
+    let [first, second] = files.each_ref().map(hold);
+    let others: Vec<_> = (0..20_u32).map(|n| pool.submit(n, |n| n)).collect();
+    eventually("both workers are held", || {
+        let workers = pool.workers();
+        let held = workers.iter().filter(|worker| worker.item.is_some());
+        (held.count() == 2).then_some(())
+    });
+    append(&files[1], "go");
+    second.join().unwrap();
+    for (n, handle) in others.into_iter().enumerate() {
+        assert_eq!(handle.join().unwrap(), n as u32);
     }
-    assert!(
-        started.elapsed() < Duration::from_millis(700),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(!first.is_finished());
+    append(&files[0], "go");
+    first.join().unwrap();
 }

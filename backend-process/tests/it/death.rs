@@ -374,8 +374,12 @@ fn all_workers_at_the_same_instant(method: StartMethod) {
     let handles: Vec<_> = (0..4)
         .map(|n| {
             pool.submit(n, |n: u32| {
-                std::thread::sleep(Duration::from_millis(500));
-                n
+                loop {
+                    std::thread::sleep(Duration::from_secs(1));
+                    if n > 100 {
+                        return n;
+                    }
+                }
             })
         })
         .collect();
@@ -391,9 +395,16 @@ fn all_workers_at_the_same_instant(method: StartMethod) {
     for worker in &workers {
         signal(worker.pid, libc::SIGKILL);
     }
+    let mut pids = Vec::new();
     for handle in handles {
-        lost(handle.join().unwrap_err().kind());
+        let lost = lost(handle.join().unwrap_err().kind());
+        assert_eq!(lost.ended, ProcessEnd::Signaled(libc::SIGKILL));
+        pids.push(lost.pid);
     }
+    let mut killed: Vec<u32> = workers.iter().map(|worker| worker.pid).collect();
+    pids.sort_unstable();
+    killed.sort_unstable();
+    assert_eq!(pids, killed, "each was in an item of its own");
     for (n, handle) in later.into_iter().enumerate() {
         assert_eq!(handle.join().unwrap(), n as u32);
     }

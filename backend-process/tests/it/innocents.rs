@@ -58,7 +58,7 @@ fn a_half_sent_task_is_cancelled_without_its_neighbour(method: StartMethod) {
         handles.into_iter().for_each(|handle| drop(handle.join()));
     }
     let innocent = pool.submit(7, |n: u32| {
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_secs(2));
         n
     });
     worker_at(&pool, 0);

@@ -4,9 +4,11 @@
 //! `harness = false`: the usual harness runs tests on threads, and a process with threads
 //! cannot use [`StartMethod::Fork`]. (That the pool works under the usual harness, too, is
 //! shown by `tests/harness.rs`.) Cases are named `method::module::sentence`; arguments
-//! filter by substring. `--exact`, `--list` and `--ignored` mean what they mean elsewhere.
+//! filter by substring. `--exact`, `--list`, `--ignored` (here: the long cases, `full_`) and
+//! `--include-ignored` mean what they mean elsewhere, so that cargo-nextest runs each case.
 
 mod basics;
+mod bugs;
 mod cancel;
 mod data;
 mod death;
@@ -31,6 +33,8 @@ type Case = (&'static str, fn(StartMethod));
 
 /// How long a case may take.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How long one may take that runs only when it is asked for.
+const DEADLINE_OF_FULL: Duration = Duration::from_secs(600);
 
 const METHODS: [(&str, StartMethod); 3] = [
     ("zygote", StartMethod::Zygote),
@@ -41,6 +45,7 @@ const METHODS: [(&str, StartMethod); 3] = [
 fn cases() -> Vec<Case> {
     [
         basics::CASES,
+        bugs::CASES,
         cancel::CASES,
         data::CASES,
         death::CASES,
@@ -62,10 +67,7 @@ fn main() -> ExitCode {
     {
         return run_here(name);
     }
-    let is_exact = arguments.iter().any(|argument| argument == "--exact");
-    let wants_ignored = arguments
-        .iter()
-        .any(|argument| argument == "--ignored" || argument == "--include-ignored");
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let filters: Vec<&String> = arguments
         .iter()
         .filter(|argument| !argument.starts_with('-') && *argument != "terse")
@@ -76,16 +78,16 @@ fn main() -> ExitCode {
             .map(move |(name, _)| format!("{method}::{name}"))
     });
     let chosen: Vec<String> = names
-        .filter(|name| wants_ignored || !name.contains("::full_"))
+        .filter(|name| has("--include-ignored") || name.contains("::full_") == has("--ignored"))
         .filter(|name| {
             filters.is_empty()
-                || filters.iter().any(|filter| match is_exact {
+                || filters.iter().any(|filter| match has("--exact") {
                     true => name == *filter,
                     false => name.contains(filter.as_str()),
                 })
         })
         .collect();
-    if arguments.iter().any(|argument| argument == "--list") {
+    if has("--list") {
         for name in chosen {
             println!("{name}: test");
         }
@@ -150,14 +152,18 @@ fn run_apart(name: &str) -> Result<(), String> {
         .stderr(copy)
         .spawn()
         .map_err(|error| error.to_string())?;
-    let outcome = wait(&mut child);
+    let deadline = match name.contains("::full_") {
+        true => DEADLINE_OF_FULL,
+        false => DEADLINE,
+    };
+    let outcome = wait(&mut child, deadline);
     let said = std::fs::read(&output).unwrap_or_default();
     let _ = std::fs::remove_file(&output);
     outcome.map_err(|why| format!("{why}\n{}", String::from_utf8_lossy(&said)))
 }
 
-fn wait(child: &mut std::process::Child) -> Result<(), String> {
-    let deadline = Instant::now() + DEADLINE;
+fn wait(child: &mut std::process::Child, limit: Duration) -> Result<(), String> {
+    let deadline = Instant::now() + limit;
     loop {
         match child.try_wait() {
             Ok(Some(status)) if status.success() => return Ok(()),
@@ -168,7 +174,7 @@ fn wait(child: &mut std::process::Child) -> Result<(), String> {
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("still running after {DEADLINE:?}"));
+                return Err(format!("still running after {limit:?}"));
             }
             Err(error) => return Err(error.to_string()),
         }

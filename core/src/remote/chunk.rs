@@ -20,8 +20,11 @@ use crate::work::{self, Work};
 use crate::{CancelReason, CancellationToken, TaskErrorKind, frame};
 
 /// What chunks of one map have in common.
+///
+/// Nothing here or in a [`Chunk`] that has left runs code of the user when it is dropped:
+/// its last owner may be a thread of the backend.
 pub(super) struct Common<I, W: Work<I>> {
-    pub(super) work: W,
+    pub(super) function: Function,
     pub(super) executor: u64,
     pub(super) token: CancellationToken,
     pub(super) setup: Option<Arc<Setup>>,
@@ -88,9 +91,15 @@ pub(super) struct Chunk<I, W: Work<I>> {
     first: usize,
     common: Arc<Common<I, W>>,
     /// Taken by whoever runs, encodes or gives up the chunk.
-    items: Mutex<Option<Vec<I>>>,
+    load: Mutex<Option<Load<I, W>>>,
     num_bytes: AtomicUsize,
     cancel: CancelSlot,
+}
+
+/// What is needed to run a chunk here.
+struct Load<I, W> {
+    items: Vec<I>,
+    work: Arc<W>,
 }
 
 impl<I, W> Chunk<I, W>
@@ -102,13 +111,14 @@ where
         number: u64,
         first: usize,
         items: Vec<I>,
+        work: Arc<W>,
         common: Arc<Common<I, W>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             number,
             first,
             common,
-            items: Mutex::new(Some(items)),
+            load: Mutex::new(Some(Load { items, work })),
             num_bytes: AtomicUsize::new(0),
             cancel: CancelSlot::default(),
         })
@@ -121,25 +131,25 @@ where
 
     /// Takes the chunk back, from the executor's queue or from a worker.
     pub(super) fn cancel(self: &Arc<Self>, reason: CancelReason) {
-        let items = self.items.lock().take();
-        match items {
-            Some(items) => self.end_all(items, || TaskErrorKind::Cancelled(reason)),
+        let load = self.load.lock().take();
+        match load {
+            Some(load) => self.end_all(load, || TaskErrorKind::Cancelled(reason)),
             None => drop(self.cancel.cancel()),
         }
     }
 
     /// Runs it on this thread if nobody has taken it; whether it did.
     pub(super) fn help(&self) -> bool {
-        let items = self.items.lock().take();
-        let Some(items) = items else { return false };
+        let load = self.load.lock().take();
+        let Some(load) = load else { return false };
         frame::enter(self.common.executor, &self.common.token, || {
-            self.run_here(items)
+            self.run_here(load)
         });
         true
     }
 
-    fn run_here(&self, items: Vec<I>) {
-        let work = &self.common.work;
+    fn run_here(&self, load: Load<I, W>) {
+        let Load { items, work } = load;
         let mut state = None;
         for (nth, item) in items.into_iter().enumerate() {
             let result = match self.common.token.reason() {
@@ -157,16 +167,16 @@ where
             };
             self.put(Parcel::Item(self.first + nth, result));
         }
-        work::stop(work, state);
+        work::stop(&*work, state);
         self.close();
     }
 
     /// Ends items that nobody will run.
-    fn end_all(&self, items: Vec<I>, kind: impl Fn() -> TaskErrorKind<W::Error>) {
-        for nth in 0..items.len() {
+    fn end_all(&self, load: Load<I, W>, kind: impl Fn() -> TaskErrorKind<W::Error>) {
+        for nth in 0..load.items.len() {
             self.put(Parcel::Item(self.first + nth, Err(kind())));
         }
-        if let Err(panic) = catch(|| drop(items)) {
+        if let Err(panic) = catch(|| drop(load)) {
             log::error!("an item panicked when it was dropped: {panic}");
         }
         self.close();
@@ -187,9 +197,9 @@ where
     }
 
     fn give_up(self: Arc<Self>, why: GaveUp) {
-        let items = self.items.lock().take();
-        if let Some(items) = items {
-            self.end_all(items, || why.into_kind());
+        let load = self.load.lock().take();
+        if let Some(load) = load {
+            self.end_all(load, || why.into_kind());
         }
     }
 
@@ -206,8 +216,9 @@ where
     fn into_remote(self: Arc<Self>, mut buffer: Bundle) -> RemoteJob {
         buffer.clear();
         // A chunk that was cancelled on its way has nothing left to send.
-        let items = self.items.lock().take().unwrap_or_default();
-        let failed = encode_all(&items, &mut buffer);
+        let load = self.load.lock().take();
+        let items = load.as_ref().map_or(&[][..], |load| &load.items);
+        let failed = encode_all(items, &mut buffer);
         let origins = (!failed.is_empty()).then(|| {
             let is_fine = |nth: &u32| !failed.iter().any(|(at, _)| at == nth);
             (0..items.len() as u32).filter(is_fine).collect()
@@ -216,12 +227,12 @@ where
             let kind = TaskErrorKind::NotEncodable(why);
             self.put(Parcel::Item(self.first + nth as usize, Err(kind)));
         }
-        if let Err(panic) = catch(|| drop(items)) {
+        if let Err(panic) = catch(|| drop(load)) {
             log::error!("an item panicked when it was dropped: {panic}");
         }
         self.num_bytes.store(buffer.bytes.len(), Ordering::Relaxed);
         RemoteJob {
-            function: Function::new::<I, W>(&self.common.work),
+            function: self.common.function,
             setup: self.common.setup.clone(),
             timeout: self.common.timeout,
             reply: Reply::new(self.clone(), buffer.len(), origins),

@@ -1,6 +1,8 @@
 //! [`RemoteJob`]: a job ready to leave, and the [`Reply`] that it waits for.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -250,13 +252,18 @@ impl fmt::Display for MalformedBundle {
 
 impl std::error::Error for MalformedBundle {}
 
-/// The positions that are yet to be reported: everything from `next` on, and a few before
-/// it that were passed over.
+/// The positions that are yet to be reported: everything from `next` on, and what was passed
+/// over before.
+///
+/// Bundles come in order but for a few, so `passed` is small, and empty for most jobs.
 #[derive(Debug)]
 struct Missing {
     len: usize,
+    /// The position after the last that was reported.
     next: usize,
-    passed: Vec<usize>,
+    /// Ranges before `next`, as start and end. Between two of them, and between the last one
+    /// and `next`, something was reported.
+    passed: BTreeMap<usize, usize>,
 }
 
 impl Missing {
@@ -264,23 +271,77 @@ impl Missing {
         Self {
             len,
             next: 0,
-            passed: Vec::new(),
+            passed: BTreeMap::new(),
         }
     }
 
     fn iter(&self) -> impl Iterator<Item = usize> {
-        self.passed.iter().copied().chain(self.next..self.len)
+        let passed = self.passed.iter().flat_map(|(&start, &end)| start..end);
+        passed.chain(self.next..self.len)
+    }
+
+    /// The range before `next` that the position lies in.
+    fn passed_at(&self, position: usize) -> Option<Range<usize>> {
+        let (&start, &end) = self.passed.range(..=position).next_back()?;
+        (position < end).then_some(start..end)
     }
 
     /// Whether all of `start..end` is missing.
     fn all(&self, start: usize, end: usize) -> bool {
-        end <= self.len
-            && (start.min(self.next)..end.min(self.next)).all(|at| self.passed.contains(&at))
+        if start >= self.next || start == end {
+            return end <= self.len;
+        }
+        self.passed_at(start).is_some_and(|range| end <= range.end)
     }
 
+    /// All of `start..end`, which is missing, has been reported.
     fn remove(&mut self, start: usize, end: usize) {
-        self.passed.extend(self.next..start);
-        self.passed.retain(|at| !(start..end).contains(at));
-        self.next = self.next.max(end);
+        if start == end {
+            return;
+        }
+        if start >= self.next {
+            self.put_passed(self.next..start);
+            self.next = end;
+        } else if let Some(range) = self.passed_at(start) {
+            self.passed.remove(&range.start);
+            self.put_passed(range.start..start);
+            self.put_passed(end..range.end);
+        }
+    }
+
+    fn put_passed(&mut self, range: Range<usize>) {
+        if !range.is_empty() {
+            self.passed.insert(range.start, range.end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Missing;
+
+    /// Any order of reports, against a plain list of the positions that are left.
+    #[test]
+    fn ranges_say_what_a_plain_list_says() {
+        const LEN: usize = 9;
+        let mut random = 7_u64;
+        for _ in 0..2000 {
+            let mut missing = Missing::new(LEN);
+            let mut list: Vec<usize> = (0..LEN).collect();
+            while !list.is_empty() {
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                let start = (random >> 33) as usize % LEN;
+                let end = start + (random >> 40) as usize % 4;
+                let all = end <= LEN && (start..end).all(|at| list.contains(&at));
+                assert_eq!(missing.all(start, end), all, "{start}..{end} of {list:?}");
+                if all {
+                    missing.remove(start, end);
+                    list.retain(|at| !(start..end).contains(at));
+                }
+                assert_eq!(missing.iter().collect::<Vec<_>>(), list);
+            }
+        }
     }
 }

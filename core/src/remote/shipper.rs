@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::bundle::{Bundle, Kind, decode};
 use super::chunk::{Chunk, Common, Inbox, Parcel};
-use super::function::{Remotable, read_outcome};
+use super::function::{Function, Remotable, read_outcome};
 use super::job::{Loss, Setup};
 use crate::cancel::OnCancel;
 use crate::control::Control;
@@ -49,6 +49,8 @@ const IN_FLIGHT_PER_WORKER: usize = 16 << 10;
 pub(crate) struct Shipper<'e, E: ?Sized, It: Iterator, W: Work<It::Item>> {
     executor: &'e E,
     control: Arc<Control>,
+    /// Dropped here, on the consumer's thread, and not where the last chunk ends.
+    work: Arc<W>,
     common: Arc<Common<It::Item, W>>,
     /// `None` once it ended.
     input: Option<It>,
@@ -124,7 +126,7 @@ where
         };
         let control = Arc::new(Control::new(executor, &mut options, total, 1));
         let common = Arc::new(Common {
-            work,
+            function: Function::new::<It::Item, W>(&work),
             executor: executor.id().key(),
             token: control.token().clone(),
             setup,
@@ -148,6 +150,7 @@ where
         Ok(Self {
             executor,
             control,
+            work: Arc::new(work),
             common,
             input: Some(input),
             num_pulled: 0,
@@ -270,7 +273,8 @@ where
         let number = self.next_number;
         self.next_number += 1;
         let len = items.len();
-        let chunk = Chunk::new(number, first, items, self.common.clone());
+        let (work, common) = (self.work.clone(), self.common.clone());
+        let chunk = Chunk::new(number, first, items, work, common);
         self.sent.chunks.lock().insert(number, (len, chunk.clone()));
         if let Some(reason) = self.control.stopped() {
             // Whoever stopped the map may have looked for chunks before this one was there.
@@ -547,5 +551,7 @@ where
 impl<E: ?Sized, It: Iterator, W: Work<It::Item>> Drop for Shipper<'_, E, It, W> {
     fn drop(&mut self) {
         self.control.abandon(self.num_pulled);
+        // What nobody has asked for; later parcels hold nothing of the user's.
+        drop_quietly(self.common.inbox.take());
     }
 }

@@ -82,6 +82,14 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Has ended children wait until they are reaped, whatever the program that executed this
+/// one thought of them: an ignored SIGCHLD is inherited, and then nobody learns how a child
+/// ended.
+fn keep_ended_children() {
+    // SAFETY: `SIG_DFL` is a valid disposition, and no handler is involved.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Has writes to a closed pipe fail instead of killing the process, as in `main`.
 pub(crate) fn ignore_broken_pipes() {
     // SAFETY: `SIG_IGN` is a valid disposition, and no handler is involved.
@@ -113,6 +121,7 @@ fn change_signals(how: i32, set: libc::sigset_t) {
 
 /// A descriptor that is readable when children have ended.
 pub(crate) fn watch_children() -> io::Result<OwnedFd> {
+    keep_ended_children();
     let mut set = std::mem::MaybeUninit::uninit();
     // SAFETY: `sigemptyset` writes a whole set.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
@@ -215,6 +224,32 @@ pub(crate) fn wait_readable(
     }
 }
 
+/// Opens `/dev/null` under those of the numbers 0 to 2 that are closed, as the runtime does
+/// before `main`: what is opened next would get them, and be written to by whoever prints.
+pub(crate) fn fill_standard_descriptors() -> io::Result<()> {
+    let standard = [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ];
+    for descriptor in standard {
+        if rustix::io::fcntl_getfd(descriptor).is_err() {
+            // The lowest number that is free, so this one; left there.
+            std::mem::forget(open_null()?);
+        }
+    }
+    Ok(())
+}
+
+fn open_null() -> io::Result<OwnedFd> {
+    let access = rustix::fs::OFlags::RDWR;
+    Ok(rustix::fs::open(
+        c"/dev/null",
+        access,
+        rustix::fs::Mode::empty(),
+    )?)
+}
+
 /// Makes this process, just started, a worker: it leads a group of its own, dies when
 /// `parent` does, is the first to go when memory runs out, and keeps only the descriptors
 /// given, at high numbers, which come back in order. Descriptor 0 reads nothing.
@@ -230,33 +265,26 @@ pub(crate) fn become_worker_process(
         exit_now(0);
     }
     default_signals();
+    keep_ended_children();
     let kept = close_all_but(keep)?;
-    let null = rustix::fs::open(
-        c"/dev/null",
-        rustix::fs::OFlags::RDWR,
-        rustix::fs::Mode::empty(),
-    )?;
+    fill_standard_descriptors()?;
+    let null = open_null()?;
     let _ = rustix::stdio::dup2_stdin(&null);
     if silent {
         let _ = rustix::stdio::dup2_stdout(&null);
         let _ = rustix::stdio::dup2_stderr(&null);
-    }
-    if null.as_raw_fd() <= 2 {
-        // A standard descriptor was closed, and this took its place: leave it there.
-        std::mem::forget(null);
     }
     // Not allowed everywhere, and not needed.
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     Ok(kept)
 }
 
-/// Moves the descriptors to high numbers and closes all others but 0 to 2.
+/// Moves the descriptors to high numbers and closes all others but 0 to 2; of those, what
+/// it was given.
 pub(crate) fn close_all_but(keep: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
     let mut kept = Vec::with_capacity(keep.len());
     for descriptor in keep {
         kept.push(lift(&descriptor)?);
-        // Closed below with everything else.
-        std::mem::forget(descriptor);
     }
     let mut numbers: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
     numbers.sort_unstable();
@@ -280,7 +308,7 @@ fn close_range(first: RawFd, last: RawFd) {
         return;
     }
     // SAFETY: the process was just forked or executed and holds no owner of a descriptor in
-    // the range, apart from those that `close_all_but` has given up.
+    // the range.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if result != 0 {
         close_one_by_one(first, last);

@@ -1,0 +1,287 @@
+//! Defects that were found and mended: one case each, named by what went wrong.
+
+use std::task::{Context, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use taskfarm_core::{CancelOutcome, Handle, ProcessEnd, SameBinaryExt, TaskError, TaskErrorKind};
+use taskfarm_process::StartMethod;
+
+use crate::Case;
+use crate::support::{pool, worker_at};
+
+pub(crate) const CASES: &[Case] = &[
+    (
+        "bugs::an_ignored_sigchld_hid_deaths",
+        an_ignored_sigchld_hid_deaths,
+    ),
+    (
+        "bugs::children_reaped_by_a_stranger_hid_deaths",
+        children_reaped_by_a_stranger_hid_deaths,
+    ),
+    (
+        "bugs::prints_went_to_the_protocol_when_stdout_was_closed",
+        prints_went_to_the_protocol,
+    ),
+    (
+        "bugs::a_context_was_dropped_on_the_thread_of_the_pool",
+        a_context_was_dropped_on_the_thread_of_the_pool,
+    ),
+    (
+        "bugs::a_panic_of_the_thread_of_the_pool_hung_everything",
+        a_panic_of_the_thread_of_the_pool,
+    ),
+    (
+        "bugs::a_copy_of_the_process_used_the_pool_of_the_original",
+        a_copy_of_the_process_used_the_pool,
+    ),
+    (
+        "bugs::a_task_that_closed_its_bell_burned_a_core_of_the_pool",
+        a_task_that_closed_its_bell,
+    ),
+];
+
+/// The outcome of a task that must end soon.
+#[track_caller]
+fn outcome<R, E: std::fmt::Debug>(handle: Handle<'_, R, E>) -> Result<R, TaskError<E>> {
+    match handle.join_timeout(Duration::from_secs(20)) {
+        Ok(outcome) => outcome,
+        Err(_) => panic!("the task never ended"),
+    }
+}
+
+/// Dies of item 1, and gives any other back.
+fn die_of_1(n: u32) -> u32 {
+    if n == 1 {
+        std::process::abort();
+    }
+    n
+}
+
+#[track_caller]
+fn how_it_ended<R: std::fmt::Debug, E: std::fmt::Debug>(
+    outcome: Result<R, TaskError<E>>,
+) -> ProcessEnd {
+    match outcome.unwrap_err().kind() {
+        TaskErrorKind::WorkerLost(lost) => lost.ended,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn an_ignored_sigchld_hid_deaths(method: StartMethod) {
+    // SAFETY: no handler is involved.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    let pool = pool(method, 1);
+    assert_eq!(outcome(pool.submit(0, die_of_1)).unwrap(), 0);
+    let expected = match method {
+        // The kernel has forgotten how this process's own children ended.
+        StartMethod::Exec => ProcessEnd::Unknown,
+        _ => ProcessEnd::Signaled(libc::SIGABRT),
+    };
+    assert_eq!(how_it_ended(outcome(pool.submit(1, die_of_1))), expected);
+    // A task's own children can be waited for.
+    let child = pool.submit((), |()| {
+        let status = std::process::Command::new("true").status();
+        status.unwrap().success()
+    });
+    assert!(outcome(child).unwrap());
+}
+
+fn children_reaped_by_a_stranger_hid_deaths(method: StartMethod) {
+    let pool = pool(method, 1);
+    std::thread::spawn(|| {
+        loop {
+            let mut status = 0;
+            // SAFETY: the pointer is to this frame.
+            if unsafe { libc::waitpid(-1, &raw mut status, 0) } < 0 {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        }
+    });
+    assert_eq!(outcome(pool.submit(0, die_of_1)).unwrap(), 0);
+    let ended = how_it_ended(outcome(pool.submit(1, die_of_1)));
+    let seen = ended == ProcessEnd::Signaled(libc::SIGABRT);
+    let stolen = method == StartMethod::Exec && ended == ProcessEnd::Unknown;
+    assert!(seen || stolen, "{ended:?}");
+    assert_eq!(outcome(pool.submit(2, die_of_1)).unwrap(), 2);
+}
+
+fn prints_went_to_the_protocol(method: StartMethod) {
+    for descriptor in 0..3 {
+        // SAFETY: nothing owns them.
+        unsafe { libc::close(descriptor) };
+    }
+    let report = || {
+        let pool = pool(method, 2);
+        let printed = pool
+            .map(0..100_u32, |n| {
+                println!("task {n} says something rather long, and then says it again");
+                eprintln!("task {n} complains");
+                n
+            })
+            .collect();
+        let printed: Vec<u32> = printed.map_err(|error| error.to_string())?;
+        let links = outcome(pool.submit((), |()| {
+            let link = |number| std::fs::read_link(format!("/proc/self/fd/{number}"));
+            (0..3).all(|number| link(number).is_ok_and(|link| link.ends_with("null")))
+        }));
+        match (printed.len(), pool.stats().replaced, links) {
+            (100, 0, Ok(true)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    if report() != Ok(()) {
+        // There is nowhere to say more.
+        std::process::exit(3);
+    }
+}
+
+/// A context that tells where it is dropped, and then panics.
+struct Touchy(u32);
+
+impl Serialize for Touchy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Touchy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u32::deserialize(deserializer).map(Self)
+    }
+}
+
+static PARENT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+static DROPPED_ON: std::sync::Mutex<Option<std::thread::ThreadId>> = std::sync::Mutex::new(None);
+
+impl Drop for Touchy {
+    fn drop(&mut self) {
+        if std::process::id() == PARENT.load(std::sync::atomic::Ordering::Relaxed) {
+            *DROPPED_ON.lock().unwrap() = Some(std::thread::current().id());
+            panic!("a drop that panics");
+        }
+    }
+}
+
+fn a_context_was_dropped_on_the_thread_of_the_pool(method: StartMethod) {
+    PARENT.store(std::process::id(), std::sync::atomic::Ordering::Relaxed);
+    let pool = pool(method, 1);
+    let mut items = pool
+        .context(Touchy(1))
+        .map(0..3_u32, |_, n| {
+            std::thread::sleep(Duration::from_millis(u64::from(n) * 100))
+        })
+        .chunk_size(1)
+        .as_completed()
+        .unwrap();
+    assert!(items.next().unwrap().1.is_ok());
+    let abandoned = std::panic::AssertUnwindSafe(|| drop(items));
+    let _ = std::panic::catch_unwind(abandoned);
+    assert_eq!(outcome(pool.submit(2, die_of_1)).unwrap(), 2);
+    let dropped_on = *DROPPED_ON.lock().unwrap();
+    assert_eq!(dropped_on, Some(std::thread::current().id()));
+}
+
+/// A logger, and a waker, that panic.
+struct Panics;
+
+impl log::Log for Panics {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, _: &log::Record<'_>) {
+        panic!("a logger that panics");
+    }
+
+    fn flush(&self) {}
+}
+
+impl Wake for Panics {
+    fn wake(self: std::sync::Arc<Self>) {
+        panic!("a waker that panics, which is logged");
+    }
+}
+
+fn a_panic_of_the_thread_of_the_pool(method: StartMethod) {
+    let pool = pool(method, 1);
+    let sleep = |_: u32| std::thread::sleep(Duration::from_millis(100));
+    let mut first = std::pin::pin!(pool.submit(1, sleep));
+    let second = pool.submit(2, |_: u32| std::thread::sleep(Duration::from_secs(1000)));
+    log::set_logger(&Panics).unwrap();
+    log::set_max_level(log::LevelFilter::Error);
+    let waker = Waker::from(std::sync::Arc::new(Panics));
+    assert!(Future::poll(first.as_mut(), &mut Context::from_waker(&waker)).is_pending());
+    let error = outcome(second).unwrap_err();
+    let reason = "the pool's own thread panicked: a logger that panics";
+    assert!(error.to_string().contains(reason), "{error}");
+    let error = outcome(pool.submit(3, sleep)).unwrap_err();
+    assert!(error.to_string().contains(reason), "{error}");
+    drop(pool);
+    assert_eq!(crate::support::children(), Vec::<u32>::new());
+}
+
+fn a_copy_of_the_process_used_the_pool(method: StartMethod) {
+    let pool = pool(method, 1);
+    assert_eq!(outcome(pool.submit(2, die_of_1)).unwrap(), 2);
+    let waiting = pool.submit(0, |_: u32| std::thread::sleep(Duration::from_secs(1000)));
+    worker_at(&pool, 0);
+    // SAFETY: the child calls nothing but the pool's own functions, and ends at once.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let refused = outcome(pool.submit(3, die_of_1)).is_err();
+        let harmless = waiting.cancel() == CancelOutcome::TooLate && pool.workers().is_empty();
+        drop(pool);
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(if refused && harmless { 42 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: the pointer is to this frame.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(libc::WEXITSTATUS(status), 42, "{status:#x}");
+    assert_eq!(waiting.cancel(), CancelOutcome::Killed);
+    for n in 3..20 {
+        assert_eq!(outcome(pool.submit(n, die_of_1)).unwrap(), n);
+    }
+    assert_eq!(pool.stats().items, 18);
+}
+
+fn a_task_that_closed_its_bell(method: StartMethod) {
+    let pool = pool(method, 1);
+    assert_eq!(outcome(pool.submit(2, die_of_1)).unwrap(), 2);
+    let mut items = pool
+        .map([0, 0, 1000], |millis: u64| {
+            // SAFETY: a rude task, which owns none of them.
+            unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+            std::thread::sleep(Duration::from_millis(millis));
+        })
+        .chunk_size(3)
+        .as_completed()
+        .unwrap();
+    let (before, started) = (cpu_time(), Instant::now());
+    // Finished items are seen while the last one runs, though nobody can ring.
+    assert!(items.next().unwrap().1.is_ok());
+    assert!(items.next().unwrap().1.is_ok());
+    assert!(
+        started.elapsed() < Duration::from_millis(900),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(items.next().unwrap().1.is_ok());
+    let used = cpu_time() - before;
+    assert!(used < started.elapsed() / 4, "{used:?}");
+}
+
+/// What this process has used so far.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to this frame.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    Duration::new(
+        time.tv_sec.unsigned_abs(),
+        u32::try_from(time.tv_nsec).unwrap(),
+    )
+}
