@@ -211,8 +211,9 @@ impl Reply {
         self.missing.iter().next().is_none()
     }
 
-    /// Has `cancel` called, at most once and on the thread that cancels, when nobody wants
-    /// the outcomes any more. It says truthfully what that did: took a waiting job out, or
+    /// Has `cancel` called, at most once, when nobody wants the outcomes any more: on the
+    /// thread that cancels, or before this returns if that was earlier, so hold no lock here
+    /// that it takes. It says truthfully what that did: took a waiting job out, or
     /// killed the worker that runs it, or came too late. It must not block.
     ///
     /// The backend still reports each item, as [`Loss::Cancelled`] or [`Loss::Killed`] where

@@ -270,26 +270,34 @@ fn a_lost_item_is_reported_or_tried_again() {
 
 #[test]
 fn cancel_asks_the_backend() {
-    struct Stuck(ExecutorId, Mutex<Vec<Arc<Mutex<Option<RemoteJob>>>>>);
+    /// A job that never runs, and whether it was cancelled.
+    type Held = Mutex<(Option<RemoteJob>, bool)>;
+    struct Stuck(ExecutorId, Mutex<Vec<Arc<Held>>>);
     impl Executor for Stuck {
         type Reach = SameBinary;
         fn id(&self) -> &ExecutorId {
             &self.0
         }
         fn spawn(&self, job: Job) -> Result<(), Job> {
-            let job = Arc::new(Mutex::new(Some(job.into_remote(Bundle::default())?)));
-            let taken = job.clone();
-            job.lock()
-                .unwrap()
-                .as_ref()
-                .unwrap()
-                .reply
-                .on_cancel(move || {
-                    let mut job = taken.lock().unwrap().take().unwrap();
+            let mut job = job.into_remote(Bundle::default())?;
+            let held = Arc::new(Held::default());
+            let inside = held.clone();
+            // Not under the lock: the hook is called at once if the deadline has passed.
+            job.reply.on_cancel(move || {
+                let mut held = inside.lock().unwrap();
+                held.1 = true;
+                if let Some(mut job) = held.0.take() {
                     job.reply.lose(0, Loss::Killed);
-                    CancelOutcome::Killed
-                });
-            self.1.lock().unwrap().push(job);
+                }
+                CancelOutcome::Killed
+            });
+            let mut place = held.lock().unwrap();
+            match place.1 {
+                true => job.reply.lose(0, Loss::Killed),
+                false => place.0 = Some(job),
+            }
+            drop(place);
+            self.1.lock().unwrap().push(held);
             Ok(())
         }
         fn parallelism(&self) -> NonZeroUsize {
