@@ -37,6 +37,8 @@ pub(crate) enum Control {
     },
     /// Pool to zygote: leave.
     Leave,
+    /// Pool to zygote: kill this worker, which the pool itself cannot.
+    Kill { pid: u32 },
 }
 
 /// The first packet.
@@ -103,6 +105,7 @@ impl Control {
                 (7, [pid.into(), how, code, peak, 0, 0])
             }
             Self::Leave => (8, [0; NUM_WORDS]),
+            Self::Kill { pid } => (9, [pid.into(), 0, 0, 0, 0, 0]),
         };
         let mut packet = [0; PACKET_LEN];
         let start = u64::from(MAGIC) << 32 | u64::from(VERSION) << 8 | kind;
@@ -155,6 +158,7 @@ impl Control {
                 peak: d,
             },
             8 => Self::Leave,
+            9 => Self::Kill { pid: a as u32 },
             _ => return Err(Malformed),
         })
     }
@@ -190,6 +194,7 @@ mod tests {
             ended(ProcessEnd::Signaled(9)),
             ended(ProcessEnd::Unknown),
             Control::Leave,
+            Control::Kill { pid: 6 },
         ] {
             assert_eq!(Control::decode(&control.encode()), Ok(control));
         }

@@ -22,7 +22,7 @@ use taskfarm_core::remote::Reply;
 use taskfarm_core::{ProcessEnd, WorkerLost};
 
 use crate::builder::StartMethod;
-use crate::driver::{Key, Nanos, News, Note, StartFailure, State};
+use crate::driver::{Key, Nanos, News, Note, Outside, StartFailure, State};
 use crate::lane::Lane;
 use crate::lanes::Running;
 use crate::page;
@@ -145,6 +145,7 @@ impl IoThread {
             let Inner { driver, lanes } = &mut *inner;
             driver.tick(sys::monotonic_nanos(), lanes);
             let to_start = std::mem::take(&mut lanes.to_start);
+            let to_kill = std::mem::take(&mut lanes.to_kill);
             driver.take_wants_io();
             driver.take_notes(&mut notes);
             // After the notes, which are told below: nobody would wake this thread again.
@@ -158,6 +159,9 @@ impl IoThread {
                 .min();
             drop(inner);
             let has_started = !to_start.is_empty();
+            for pid in to_kill {
+                self.starter.kill(pid);
+            }
             self.tell(&mut notes);
             for slot in to_start {
                 self.start(slot);
@@ -312,7 +316,7 @@ impl IoThread {
                     running.pid = Some(pid);
                     running.pidfd = pidfd;
                     if running.kill {
-                        running.kill();
+                        inner.lanes.kill(slot);
                     }
                 }
             }

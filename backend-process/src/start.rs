@@ -253,6 +253,18 @@ impl Starter {
         Event::Ended { pid, ended, peak }
     }
 
+    /// Kills a worker that only the process that forked it can kill.
+    pub(crate) fn kill(&self, pid: u32) {
+        match &self.zygote {
+            // If it is gone, its workers die with it.
+            Some(zygote) => drop(Control::Kill { pid }.send(zygote.socket.as_fd(), &[])),
+            None => log::error!(
+                "taskfarm-process: worker {pid} cannot be killed: this program has given up the \
+                 right to"
+            ),
+        }
+    }
+
     /// Kills a worker, waits for its end, and reaps it if nobody else does.
     pub(crate) fn end(&mut self, pid: u32, pidfd: BorrowedFd<'_>) {
         let _ = pidfd_send_signal(pidfd, Signal::KILL);

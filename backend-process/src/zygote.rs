@@ -89,6 +89,11 @@ impl Zygote {
         loop {
             match Control::receive(self.socket.as_fd(), false) {
                 Ok(Some((Control::Fork { lane }, descriptors))) => self.fork(lane, descriptors),
+                // Not reaped yet if it is here, so the number is its own.
+                Ok(Some((Control::Kill { pid }, _))) if self.workers.contains(&pid) => {
+                    sys::kill_group(pid);
+                }
+                Ok(Some((Control::Kill { .. }, _))) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Ok(Some(_)) | Ok(None) | Err(_) => self.leave(),
             }

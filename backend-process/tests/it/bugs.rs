@@ -4,7 +4,9 @@ use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use taskfarm_core::{CancelOutcome, Handle, ProcessEnd, SameBinaryExt, TaskError, TaskErrorKind};
+use taskfarm_core::{
+    CancelOutcome, ErrorPolicy, Handle, ProcessEnd, SameBinaryExt, TaskError, TaskErrorKind,
+};
 use taskfarm_process::StartMethod;
 
 use crate::Case;
@@ -38,6 +40,10 @@ pub(crate) const CASES: &[Case] = &[
     (
         "bugs::a_task_that_closed_its_bell_burned_a_core_of_the_pool",
         a_task_that_closed_its_bell,
+    ),
+    (
+        "bugs::a_program_that_gave_up_root_could_not_kill",
+        a_program_that_gave_up_root,
     ),
 ];
 
@@ -284,4 +290,35 @@ fn cpu_time() -> Duration {
         time.tv_sec.unsigned_abs(),
         u32::try_from(time.tv_nsec).unwrap(),
     )
+}
+
+fn a_program_that_gave_up_root(method: StartMethod) {
+    // SAFETY: no memory is involved.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    // Executed workers have nobody else to kill them: PROTOCOL.md says so.
+    if !is_root || method == StartMethod::Exec {
+        return;
+    }
+    let pool = pool(method, 1);
+    assert_eq!(outcome(pool.submit(2, die_of_1)).unwrap(), 2);
+    let nobody = 65534;
+    // SAFETY: no memory is involved.
+    assert_eq!(unsafe { libc::setuid(nobody) }, 0);
+    let sleep = |n: u32| {
+        if n == 1 {
+            std::thread::sleep(Duration::from_secs(1000));
+        }
+    };
+    let limited = pool.map(0..3, sleep).timeout(Duration::from_millis(100));
+    let outcomes = limited.on_error(ErrorPolicy::Collect).outcomes().unwrap();
+    assert!(outcomes[0].is_ok() && outcomes[2].is_ok());
+    let error = outcomes[1].as_ref().unwrap_err();
+    assert!(
+        matches!(error.kind(), TaskErrorKind::TimedOut(_)),
+        "{error}"
+    );
+    let asleep = pool.submit(1, sleep);
+    worker_at(&pool, 0);
+    assert_eq!(asleep.cancel(), CancelOutcome::Killed);
+    assert!(outcome(asleep).is_err());
 }
