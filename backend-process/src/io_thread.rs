@@ -23,9 +23,10 @@ use taskfarm_core::{ProcessEnd, WorkerLost};
 
 use crate::builder::StartMethod;
 use crate::driver::{Key, Nanos, News, Note, Outside, StartFailure, State};
+use crate::exit_code;
 use crate::lane::Lane;
 use crate::lanes::Running;
-use crate::page;
+use crate::page::{self, Page};
 use crate::pool::{Inner, Shared};
 use crate::record::Batch;
 use crate::start::{Event, Starter};
@@ -328,9 +329,9 @@ impl IoThread {
                     driver.start_failed(slot, &failure, sys::monotonic_nanos(), lanes);
                 }
             }
-            Event::Ended { pid, ended, peak } => {
+            Event::Ended { pid, ended } => {
                 if let Some(slot) = inner.lanes.find(|running| running.pid == Some(pid)) {
-                    self.bury(slot, pid, ended, peak, inner);
+                    self.bury(slot, pid, ended, inner);
                 }
             }
             Event::ZygoteLost { why, agreed } => self.lose_zygote(&why, agreed, inner),
@@ -338,7 +339,7 @@ impl IoThread {
     }
 
     /// A worker has ended: takes what it has left.
-    fn bury(&mut self, slot: usize, pid: u32, ended: ProcessEnd, peak: u64, inner: &mut Inner) {
+    fn bury(&mut self, slot: usize, pid: u32, ended: ProcessEnd, inner: &mut Inner) {
         self.receive(slot, inner);
         let Inner { driver, lanes } = inner;
         let Some(running) = lanes.take(slot) else {
@@ -346,19 +347,23 @@ impl IoThread {
         };
         let page = running.lane.page();
         let phase = page.phase().load(Ordering::Acquire);
-        let lost = WorkerLost::new(pid, self.judge(ended, peak, phase, running.kill));
+        let lost = WorkerLost::new(pid, self.judge(ended, page, running.kill));
         let now = sys::monotonic_nanos();
         let state = driver.workers()[slot].state;
         if phase == page::STARTING && matches!(state, State::Starting | State::Wanted) {
-            driver.start_failed(slot, &StartFailure::Died(lost), now, lanes);
+            let failure = match exit_code::explain(ended) {
+                None => StartFailure::Died(lost),
+                Some(why) => StartFailure::Error(format!("process {pid} left at once: {why}")),
+            };
+            driver.start_failed(slot, &failure, now, lanes);
         } else {
             driver.died(slot, lost, page.last_item(), now, lanes);
         }
     }
 
     /// How a worker really ended, as far as anybody can tell.
-    fn judge(&mut self, ended: ProcessEnd, peak: u64, phase: u32, ours: bool) -> ProcessEnd {
-        if phase == page::CONFUSED {
+    fn judge(&mut self, ended: ProcessEnd, page: &Page, ours: bool) -> ProcessEnd {
+        if page.phase().load(Ordering::Acquire) == page::CONFUSED {
             return ProcessEnd::Protocol;
         }
         match ended {
@@ -371,7 +376,9 @@ impl IoThread {
                 }
                 ended
             }
-            ProcessEnd::Signaled(libc::SIGABRT) if self.starter.is_over_limit(peak) => {
+            ProcessEnd::Signaled(libc::SIGABRT)
+                if page.was_refused_memory().load(Ordering::Relaxed) == 1 =>
+            {
                 ProcessEnd::MemoryLimit
             }
             _ => ended,
@@ -393,7 +400,7 @@ impl IoThread {
                         let _ = sys::wait_readable(&[pidfd.as_fd()], limit);
                     }
                     let ended = ProcessEnd::Signaled(libc::SIGKILL);
-                    self.bury(slot, pid, ended, 0, inner);
+                    self.bury(slot, pid, ended, inner);
                 }
                 (None, _) => {
                     let Inner { driver, lanes } = inner;

@@ -10,7 +10,7 @@ use taskfarm_core::{
 use taskfarm_process::StartMethod;
 
 use crate::Case;
-use crate::support::{pool, worker_at};
+use crate::support::{builder, pool, worker_at};
 
 pub(crate) const CASES: &[Case] = &[
     (
@@ -44,6 +44,22 @@ pub(crate) const CASES: &[Case] = &[
     (
         "bugs::a_program_that_gave_up_root_could_not_kill",
         a_program_that_gave_up_root,
+    ),
+    (
+        "bugs::memory_limits_were_blamed_by_guessing",
+        memory_limits_were_blamed_by_guessing,
+    ),
+    (
+        "bugs::a_memory_limit_above_the_users_own_stopped_every_worker",
+        a_memory_limit_above_the_users_own,
+    ),
+    (
+        "bugs::few_descriptors_stopped_every_worker",
+        few_descriptors_stopped_every_worker,
+    ),
+    (
+        "bugs::a_zygote_with_threads_forked",
+        a_zygote_with_threads_forked,
     ),
 ];
 
@@ -321,4 +337,98 @@ fn a_program_that_gave_up_root(method: StartMethod) {
     worker_at(&pool, 0);
     assert_eq!(asleep.cancel(), CancelOutcome::Killed);
     assert!(outcome(asleep).is_err());
+}
+
+fn memory_limits_were_blamed_by_guessing(method: StartMethod) {
+    let pool = builder(method, 1).memory_limit(256 << 20).build().unwrap();
+    let at_once = pool.submit(1 << 30, |len: usize| vec![1_u8; len].len());
+    assert_eq!(how_it_ended(outcome(at_once)), ProcessEnd::MemoryLimit);
+    let growing = pool.submit((), |()| {
+        let mut bytes = Vec::new();
+        while std::process::id() != 0 {
+            bytes.extend_from_slice(&[1_u8; 1 << 16]);
+        }
+        bytes.len()
+    });
+    assert_eq!(how_it_ended(outcome(growing)), ProcessEnd::MemoryLimit);
+    let near = pool.submit(205 << 20, |len: usize| {
+        let bytes = std::hint::black_box(vec![1_u8; len]);
+        if bytes.len() == len {
+            std::process::abort();
+        }
+    });
+    assert_eq!(
+        how_it_ended(outcome(near)),
+        ProcessEnd::Signaled(libc::SIGABRT)
+    );
+    // A fork of a worker aborts as any other process.
+    let forked = pool.submit((), |()| {
+        // SAFETY: the worker has one thread, and the child ends at once.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: this thread's own word.
+            unsafe { *libc::__errno_location() = libc::ENOMEM };
+            std::process::abort();
+        }
+        let mut status = 0;
+        // SAFETY: the pointer is to this frame.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        libc::WTERMSIG(status)
+    });
+    assert_eq!(outcome(forked).unwrap(), libc::SIGABRT);
+}
+
+/// Sets the soft and hard limit.
+fn set_limit(resource: libc::__rlimit_resource_t, soft: u64, hard: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    // SAFETY: the pointer is to this frame.
+    assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
+}
+
+fn a_memory_limit_above_the_users_own(method: StartMethod) {
+    set_limit(libc::RLIMIT_DATA, 512 << 20, 512 << 20);
+    // Root may raise its limits; nobody else may.
+    // SAFETY: no memory is involved.
+    unsafe { libc::setuid(65534) };
+    let pool = builder(method, 1).memory_limit(1 << 30).build().unwrap();
+    assert_eq!(outcome(pool.submit(2, die_of_1)).unwrap(), 2);
+}
+
+fn few_descriptors_stopped_every_worker(method: StartMethod) {
+    set_limit(libc::RLIMIT_NOFILE, 40, 4096);
+    let pool = pool(method, 1);
+    assert_eq!(outcome(pool.submit(2, die_of_1)).unwrap(), 2);
+    how_it_ended(outcome(pool.submit(1, die_of_1)));
+    assert_eq!(outcome(pool.submit(3, die_of_1)).unwrap(), 3);
+}
+
+const STARTS_A_THREAD: &str = "TASKFARM_IT_STARTS_A_THREAD";
+
+/// What a C++ library with a thread of its own does.
+#[used]
+// SAFETY: the section holds pointers to functions, which the loader calls once each.
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = construct;
+
+extern "C" fn construct() {
+    if std::env::var_os(STARTS_A_THREAD).is_some() {
+        std::thread::spawn(|| std::thread::sleep(Duration::from_secs(1000)));
+    }
+}
+
+fn a_zygote_with_threads_forked(method: StartMethod) {
+    // SAFETY: this process has one thread.
+    unsafe { std::env::set_var(STARTS_A_THREAD, "1") };
+    let pool = pool(method, 1);
+    let outcome = outcome(pool.submit(2, die_of_1));
+    if method == StartMethod::Zygote {
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.contains("starts a thread before `main`"), "{error}");
+        assert!(error.contains("StartMethod::Exec"), "{error}");
+    } else {
+        assert_eq!(outcome.unwrap(), 2);
+    }
 }
