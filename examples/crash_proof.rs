@@ -1,19 +1,28 @@
 //! Reads real files with a function that now and then crashes, hangs, or eats all memory.
 //!
-//! `crash_proof [DIR] [--one-in N] [--seed N] [--workers N]`
+//! `crash_proof [DIR] [--one-in N] [--seed N] [--workers N] [--limit MILLISECONDS]`
 //!
 //! On threads the first abort would end the program. In worker processes each victim is
-//! reported with its cause, and every healthy file has its result.
+//! reported with its cause, and every healthy file has its result. The exit code is 1 if
+//! any file had another end than the one chosen for it.
+//!
+//! Any file will do: names and contents need not be UTF-8, and what cannot be read (a file
+//! without permission, a directory, one that vanishes) is counted and said, and is no error.
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::ffi::OsString;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs, hint, process};
+use std::{env, fmt, fs, hint, process, thread};
 
 use lexopt::prelude::*;
 use serde::{Deserialize, Serialize};
 use taskfarm::prelude::*;
+use taskfarm::process::{WorkerOutput, WorkerState};
+use taskfarm::{ProcessEnd, TaskError, TaskErrorKind};
 
 /// What every worker is told once: which files fall victim to which fault.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -46,11 +55,41 @@ impl Faults {
     }
 }
 
+impl Fault {
+    /// Whether this is what the pool must say of such a victim.
+    fn explains<E>(self, kind: &TaskErrorKind<E>) -> bool {
+        const SIGABRT: i32 = 6;
+        const SIGSEGV: i32 = 11;
+        let ended = match kind {
+            TaskErrorKind::WorkerLost(lost) => Some(lost.ended),
+            _ => None,
+        };
+        match self {
+            Self::Panic => {
+                matches!(kind, TaskErrorKind::Panicked(panic) if panic.message().starts_with(MOOD))
+            }
+            Self::Loop => matches!(kind, TaskErrorKind::TimedOut(_)),
+            Self::Abort => ended == Some(ProcessEnd::Signaled(SIGABRT)),
+            Self::Segfault => ended == Some(ProcessEnd::Signaled(SIGSEGV)),
+            Self::Memory => matches!(
+                ended,
+                Some(ProcessEnd::MemoryLimit | ProcessEnd::OutOfMemory)
+            ),
+        }
+    }
+}
+
+const MOOD: &str = "no mood for";
+
 /// What a worker does with a file: counts its lines, unless fate has it otherwise.
-fn count_lines(faults: &Faults, path: PathBuf) -> Result<usize, String> {
+///
+/// The name comes as an [`OsString`], which serde can encode whatever its bytes; a path
+/// that is not UTF-8 it refuses.
+fn count_lines(faults: &Faults, name: OsString) -> Result<usize, String> {
+    let path = PathBuf::from(name);
     match faults.of(&path) {
         None => {}
-        Some(Fault::Panic) => panic!("no mood for {}", path.display()),
+        Some(Fault::Panic) => panic!("{MOOD} {}", path.display()),
         Some(Fault::Abort) => process::abort(),
         // SAFETY: none. This is the bug that the example is about.
         Some(Fault::Segfault) => unsafe { std::ptr::dangling_mut::<u64>().write_volatile(1) },
@@ -68,62 +107,146 @@ fn count_lines(faults: &Faults, path: PathBuf) -> Result<usize, String> {
     Ok(content.iter().filter(|byte| **byte == b'\n').count())
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+/// Adds up the time for which workers were missing, from when all were there to `over`.
+fn time_lost(pool: &ProcessPool, over: &AtomicBool) -> Duration {
+    let (mut lost, mut were_all_there) = (Duration::ZERO, false);
+    let mut last = Instant::now();
+    while !over.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_micros(500));
+        let workers = pool.workers();
+        let works = |state| matches!(state, WorkerState::Idle | WorkerState::Busy);
+        let there = workers.iter().filter(|worker| works(worker.state)).count();
+        let missing = pool.parallelism().get().saturating_sub(there);
+        were_all_there |= missing == 0;
+        let now = Instant::now();
+        if were_all_there {
+            lost += (now - last) * missing as u32;
+        }
+        last = now;
+    }
+    lost
+}
+
+/// What has become of the files.
+#[derive(Default)]
+struct Summary {
+    healthy: usize,
+    lines: usize,
+    unreadable: usize,
+    /// Victims by the fault that was chosen for them.
+    victims: BTreeMap<String, usize>,
+    unexpected: usize,
+}
+
+impl Summary {
+    fn add(
+        &mut self,
+        path: &Path,
+        fault: Option<Fault>,
+        outcome: &Result<usize, TaskError<String>>,
+    ) {
+        match (fault, outcome) {
+            (None, Ok(lines)) => {
+                self.healthy += 1;
+                self.lines += lines;
+            }
+            (None, Err(error)) if error.cause().is_some() => {
+                println!("{}: {}", path.display(), error.kind());
+                self.unreadable += 1;
+            }
+            (Some(fault), Err(error)) if fault.explains(error.kind()) => {
+                println!("{}: {}", path.display(), error.kind());
+                *self.victims.entry(format!("{fault:?}")).or_default() += 1;
+            }
+            (fault, outcome) => {
+                println!("{}: {outcome:?}, but chosen was {fault:?}", path.display());
+                self.unexpected += 1;
+            }
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lines, healthy, .. } = self;
+        writeln!(f, "{lines} lines in {healthy} healthy files")?;
+        writeln!(f, "{} files that cannot be read", self.unreadable)?;
+        let all: usize = self.victims.values().sum();
+        writeln!(f, "{all} victims, each with its cause: {:?}", self.victims)?;
+        write!(
+            f,
+            "{} files with another end than expected",
+            self.unexpected
+        )
+    }
+}
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
     let registry = env::home_dir().map(|home| home.join(".cargo/registry/src"));
     let mut root = registry.filter(|dir| dir.is_dir()).unwrap_or(".".into());
-    let (mut faults, mut workers) = (
-        Faults {
-            seed: 1,
-            one_in: 400,
-        },
-        None,
-    );
+    let (seed, one_in) = (1, 400);
+    let (mut faults, mut workers) = (Faults { seed, one_in }, None);
+    let mut limit = Duration::from_secs(1);
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
             Long("one-in") => faults.one_in = args.value()?.parse::<u64>()?.max(1),
             Long("seed") => faults.seed = args.value()?.parse()?,
             Long("workers") => workers = Some(args.value()?.parse()?),
+            Long("limit") => limit = Duration::from_millis(args.value()?.parse()?),
             Value(directory) => root = directory.into(),
             _ => return Err(arg.unexpected().into()),
         }
     }
-    let walk = walkdir::WalkDir::new(&root).sort_by_file_name().into_iter();
-    let files = walk.flatten().filter(|entry| entry.file_type().is_file());
-    let files: Vec<PathBuf> = files.map(walkdir::DirEntry::into_path).collect();
+    let (mut files, mut skipped) = (Vec::new(), 0);
+    for entry in walkdir::WalkDir::new(&root).sort_by_file_name() {
+        match entry {
+            Ok(entry) if entry.file_type().is_file() => files.push(entry.into_path()),
+            Ok(_) => {}
+            Err(error) => {
+                println!("{error}");
+                skipped += 1;
+            }
+        }
+    }
 
-    let mut builder = ProcessPool::builder().memory_limit(512 << 20);
+    let mut builder = ProcessPool::builder()
+        .memory_limit(256 << 20)
+        .worker_output(WorkerOutput::Null);
     if let Some(workers) = workers {
         builder = builder.num_workers(workers);
     }
-    let (pool, start) = (builder.build()?, Instant::now());
-    let outcomes = pool
-        .context(faults)
-        .try_map(files.clone(), count_lines)
-        .timeout(Duration::from_millis(500))
-        .on_error(ErrorPolicy::Collect)
-        .progress("counting lines")
-        .outcomes()?;
-    let seconds = start.elapsed().as_secs_f64();
+    let (pool, start, over) = (builder.build()?, Instant::now(), AtomicBool::new(false));
+    let (outcomes, lost) = thread::scope(|scope| {
+        let watch = scope.spawn(|| time_lost(&pool, &over));
+        let names = files.clone().into_iter().map(PathBuf::into_os_string);
+        let outcomes = pool
+            .context(faults)
+            .try_map(names, count_lines)
+            .timeout(limit)
+            .on_error(ErrorPolicy::Collect)
+            .progress("counting lines")
+            .outcomes();
+        over.store(true, Ordering::Relaxed);
+        (outcomes, watch.join().unwrap_or_default())
+    });
+    let (outcomes, seconds) = (outcomes?, start.elapsed().as_secs_f64());
 
-    let mut causes = BTreeMap::<String, usize>::new();
-    let (mut lines, mut healthy, mut wrong) = (0, 0, 0);
+    let mut summary = Summary::default();
     for (path, outcome) in files.iter().zip(&outcomes) {
-        match outcome {
-            Ok(count) => (lines, healthy) = (lines + count, healthy + 1),
-            Err(error) => {
-                println!("{}: {}", path.display(), error.kind());
-                *causes.entry(format!("{:?}", faults.of(path))).or_default() += 1;
-            }
-        }
-        wrong += usize::from(outcome.is_ok() == faults.of(path).is_some());
+        summary.add(path, faults.of(path), outcome);
     }
+    let stats = pool.stats();
     println!(
-        "{lines} lines in {healthy} healthy files of {}, {seconds:.2} s",
+        "{} files, {seconds:.2} s, {skipped} entries skipped",
         files.len()
     );
-    println!("victims: {causes:?}");
-    println!("{:?}", pool.stats());
-    println!("files whose fate is not the one chosen for them: {wrong}");
-    process::exit(i32::from(wrong > 0))
+    println!("{summary}");
+    println!(
+        "{} workers replaced: {lost:.1?} without a worker, {:.2?} each; {:.1?} in endless loops",
+        stats.replaced,
+        lost / u32::try_from(stats.replaced)?.max(1),
+        limit * u32::try_from(stats.timed_out)?,
+    );
+    Ok(ExitCode::from(u8::from(summary.unexpected > 0)))
 }

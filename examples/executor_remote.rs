@@ -144,14 +144,12 @@ impl Executor for RemotePool {
         let mut state = self.queue.0.lock();
         state.1 = true;
         self.queue.1.notify_all();
-        let num_cancelled = if how == Shutdown::Drain {
-            0
-        } else {
-            state.0.len()
+        let queued = match how {
+            Shutdown::Drain => VecDeque::new(),
+            _ => std::mem::take(&mut state.0),
         };
-        let cancelled: Vec<Job> = state.0.drain(..num_cancelled).collect();
         drop(state);
-        cancelled.into_iter().for_each(Job::cancel);
+        queued.into_iter().for_each(Job::cancel);
         if how == Shutdown::Abort {
             self.id.abort();
         }
@@ -166,6 +164,8 @@ impl Drop for RemotePool {
 
 /// What a worker does until its input ends.
 fn serve() -> io::Result<()> {
+    #[cfg(target_os = "linux")] // A busy worker does not see that its input has ended.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     // Results leave by a copy of stdout: what tasks print must not come between them.
     let mut output = File::from(rustix::io::dup(rustix::stdio::stdout())?);
     rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
@@ -186,13 +186,13 @@ fn serve() -> io::Result<()> {
     Ok(())
 }
 
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     if std::env::var_os(MARKER).is_some() {
         return ExitCode::from(u8::from(serve().is_err()));
     }
     if cfg!(test) {
         use taskfarm_core::conformance;
-        return conformance::main(&conformance::Subject::new(RemotePool::new));
+        return conformance::main(&[conformance::Subject::new(RemotePool::new)]);
     }
     let pool = RemotePool::new(4).expect("a pool of four");
     println!("{:?}", pool.map(1..=9_u64, |n| n * n).collect::<Vec<u64>>());

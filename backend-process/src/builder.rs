@@ -65,6 +65,7 @@ pub struct Builder {
     pub(crate) max_tasks: Option<u64>,
     pub(crate) memory_limit: Option<u64>,
     pub(crate) start_timeout: Duration,
+    pub(crate) init_timeout: Duration,
     pub(crate) exit_timeout: Duration,
     pub(crate) output: WorkerOutput,
 }
@@ -77,6 +78,7 @@ impl Builder {
             max_tasks: None,
             memory_limit: None,
             start_timeout: Duration::from_secs(5),
+            init_timeout: Duration::from_secs(60),
             exit_timeout: Duration::from_secs(5),
             output: WorkerOutput::default(),
         }
@@ -110,15 +112,30 @@ impl Builder {
 
     /// How long a fresh process may take to say hello. Default: 5 seconds.
     ///
-    /// A pool whose process does not answer in time cannot run anything: the items end as
-    /// undeliverable, with the reason.
+    /// A pool whose first process does not answer in time cannot run anything: the items end
+    /// as undeliverable, with the reason. Later ones are killed and tried again.
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.start_timeout = timeout;
         self
     }
 
-    /// How long a worker that leaves may take for its exit hooks before it is killed.
-    /// Default: 5 seconds.
+    /// How long a worker may take to make its state for a map whose items have a time limit:
+    /// the initialiser does not count against the limit of the item that needs it first.
+    /// Default: 60 seconds.
+    ///
+    /// After this and the item's own limit the worker is killed, and the item ends as timed
+    /// out. A map without a time limit waits for its initialisers as it does for its items.
+    pub fn init_timeout(mut self, timeout: Duration) -> Self {
+        self.init_timeout = timeout;
+        self
+    }
+
+    /// How long exit hooks may take before their worker is killed: those of a worker that
+    /// leaves, and those of a map that is over while the worker was sent other work, which
+    /// then runs elsewhere. Default: 5 seconds.
+    ///
+    /// The same goes for a worker that does not begin what it was sent for another reason,
+    /// such as a `SIGSTOP`.
     pub fn exit_timeout(mut self, timeout: Duration) -> Self {
         self.exit_timeout = timeout;
         self

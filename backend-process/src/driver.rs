@@ -23,6 +23,7 @@
 //! them (and the pool is told when it ends or speaks), or a worker is being started, or
 //! a time for the next attempt is set, or the pool is broken and reports everything.
 
+mod health;
 mod job;
 mod todo;
 mod worker;
@@ -38,6 +39,7 @@ use crate::message::{Header, Kind};
 use crate::page::Current;
 use crate::record::Batch;
 use crate::stats::Stats;
+use health::Health;
 use job::{Job, Slab};
 pub(crate) use job::{Key, NewJob};
 pub(crate) use worker::State;
@@ -45,6 +47,11 @@ use worker::{Doom, Flight, Outgoing, Worker};
 
 /// Nanoseconds on the clock that workers and pool share.
 pub(crate) type Nanos = u64;
+
+/// So many nanoseconds, or as many as there are.
+pub(crate) fn nanos(duration: Duration) -> Nanos {
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
+}
 
 const MICRO: Nanos = 1_000;
 const MILLI: Nanos = 1_000_000;
@@ -56,6 +63,8 @@ const LOOK_LAST: Nanos = MILLI;
 /// How long a worker must have been silent before its waiting messages are taken back for
 /// one that has nothing to do.
 const PATIENCE: Nanos = 200 * MICRO;
+/// The same for its only message: most workers that have not begun it just wake up.
+const LONG_PATIENCE: Nanos = 10 * MILLI;
 /// The work that should be on its way to a worker, in time.
 const SUPPLY: Nanos = 400 * MICRO;
 /// The most messages on their way to one worker.
@@ -63,15 +72,10 @@ const MAX_DEPTH: u32 = 256;
 /// Messages that take longer than this wait in the queue, where the next free worker finds
 /// them, and not behind another one: the pause between two of them is small beside them.
 const LONG: Nanos = 5 * MILLI;
-/// After this many failed starts in a row, weighed as below, the pool is broken.
-const MAX_FAILED_STARTS: u32 = 3 * WEIGHT;
-/// What a failed start weighs.
-const WEIGHT: u32 = 10;
-/// What it weighs if the process was killed from outside, which says little about the next.
-const WEIGHT_IF_KILLED: u32 = 1;
-/// The wait after the first failed start; it doubles with each further one.
-const BACK_OFF: Nanos = 10 * MILLI;
-const MAX_BACK_OFF: Nanos = 1_000 * MILLI;
+/// A job at which so many workers died before they began any of it is given up.
+const MAX_BARREN_DEATHS: u32 = 3;
+/// The wait before another worker starts after the first of these deaths; it doubles.
+const BARREN_PAUSE: Nanos = MILLI;
 
 /// What a pool is told once.
 #[derive(Clone, Debug)]
@@ -87,6 +91,8 @@ pub(crate) trait Outside {
     fn start(&mut self, slot: usize);
     /// Sends what fits of a message, as [`Lane::send`](crate::lane::Lane::send).
     fn send(&mut self, slot: usize, header: &Header, parts: Parts<'_>, sent: u64) -> Option<u64>;
+    /// Whether the worker has come to the message, to begin it or to pass over it.
+    fn has_met(&self, slot: usize, seq: u32) -> bool;
     /// How many messages the worker's slots can still take.
     fn free_slots(&self, slot: usize, next_seq: u32) -> u32;
     /// Tells the worker at the end of which message to ring.
@@ -110,6 +116,13 @@ pub(crate) trait Outside {
 pub(crate) struct Parts<'a> {
     pub(crate) entries: &'a [u32],
     pub(crate) bytes: &'a [u8],
+}
+
+impl Parts<'_> {
+    const NONE: Self = Self {
+        entries: &[],
+        bytes: &[],
+    };
 }
 
 /// Something to tell a job.
@@ -161,11 +174,13 @@ pub(crate) struct Driver<R> {
     workers: Vec<Worker>,
     setups: Vec<(u64, Weak<Setup>)>,
     notes: Vec<Note<R>>,
-    failed_starts: u32,
-    barren_deaths: u32,
+    health: Health,
     stats: Stats,
     /// Whether something waits for the I/O thread.
     wants_io: bool,
+    /// Whether the I/O thread should look in a while, because an idle worker was sent
+    /// something: it may not be able to begin it.
+    wants_patrol: bool,
 }
 
 impl<R> Driver<R> {
@@ -181,10 +196,10 @@ impl<R> Driver<R> {
             workers,
             setups: Vec::new(),
             notes: Vec::new(),
-            failed_starts: 0,
-            barren_deaths: 0,
+            health: Health::default(),
             stats: Stats::default(),
             wants_io: false,
+            wants_patrol: false,
         }
     }
 
@@ -203,6 +218,11 @@ impl<R> Driver<R> {
     /// Whether the I/O thread should look, because of what a caller's call has changed.
     pub(crate) fn take_wants_io(&mut self) -> bool {
         std::mem::take(&mut self.wants_io) || !self.notes.is_empty()
+    }
+
+    /// Whether it should look in a while.
+    pub(crate) fn take_wants_patrol(&mut self) -> bool {
+        std::mem::take(&mut self.wants_patrol)
     }
 
     pub(crate) fn take_notes(&mut self, notes: &mut Vec<Note<R>>) {
@@ -255,8 +275,22 @@ impl<R> Driver<R> {
     /// The worker said hello.
     pub(crate) fn ready(&mut self, slot: usize) {
         if self.workers[slot].ready() {
-            self.failed_starts = 0;
+            self.health.note_hello();
         }
+    }
+
+    /// Whether any worker has ever said hello.
+    pub(crate) fn had_workers(&self) -> bool {
+        self.health.had_workers
+    }
+
+    /// Whether a worker has messages.
+    pub(crate) fn is_busy(&self) -> bool {
+        let mut ready = self
+            .workers
+            .iter()
+            .filter(|worker| worker.state == State::Ready);
+        ready.any(|worker| !worker.flights.is_empty())
     }
 
     /// Outcomes arrived.
@@ -274,7 +308,6 @@ impl<R> Driver<R> {
             }
         }
         self.workers[slot].spoke(now);
-        self.barren_deaths = 0;
     }
 
     /// The worker's bytes make no sense.
@@ -311,47 +344,40 @@ impl<R> Driver<R> {
         now: Nanos,
         out: &mut impl Outside,
     ) {
-        let barren = self.bury(slot, &lost, last_item, now);
-        if barren && self.barren_deaths > (4 * self.workers.len() as u32).max(8) {
-            self.break_down(
-                format!("workers die again and again without ending an item; the last one, {lost}"),
-                out,
-            );
-        }
+        self.bury(slot, &lost, last_item, now);
         self.dispatch(now, out);
     }
 
-    /// A process could not be started, or died before it said hello.
+    /// For one reason, processes could not be started, or died before they said hello.
     pub(crate) fn start_failed(
         &mut self,
-        slot: usize,
+        slots: &[usize],
         failure: &StartFailure,
         now: Nanos,
         out: &mut impl Outside,
     ) {
-        let (why, weight) = match failure {
-            StartFailure::Error(why) => (why.clone(), WEIGHT),
-            StartFailure::Died(lost) if lost.ended == ProcessEnd::Signaled(libc::SIGKILL) => {
-                (lost.to_string(), WEIGHT_IF_KILLED)
+        let (why, was_killed) = match failure {
+            StartFailure::Error(why) => (why.clone(), false),
+            StartFailure::Died(lost) => {
+                let was_killed = lost.ended == ProcessEnd::Signaled(libc::SIGKILL);
+                (lost.to_string(), was_killed)
             }
-            StartFailure::Died(lost) => (lost.to_string(), WEIGHT),
         };
-        let flights = std::mem::take(&mut self.workers[slot].flights);
-        self.requeue(flights);
-        self.workers[slot].vacate();
-        self.failed_starts += weight;
-        self.workers[slot].replace = self.phase == Phase::Open;
-        let others_live = self
-            .workers
-            .iter()
-            .any(|worker| worker.state == State::Ready);
-        if self.failed_starts >= MAX_FAILED_STARTS && !others_live {
+        self.health.note_failure(was_killed, now);
+        for &slot in slots {
+            let flights = std::mem::take(&mut self.workers[slot].flights);
+            self.requeue(flights);
+            self.workers[slot].vacate();
+            self.workers[slot].replace = self.phase == Phase::Open;
+            self.workers[slot].not_before = self.health.back_off().map(|wait| now + wait);
+        }
+        let count = |state: State| {
+            let workers = self.workers.iter();
+            workers.filter(|worker| worker.state == state).count()
+        };
+        if count(State::Ready) == 0 && self.health.is_hopeless(count(State::Starting), now) {
             self.break_down(format!("no worker process can be started: {why}"), out);
             return;
-        }
-        if let Some(doublings) = (self.failed_starts / WEIGHT).checked_sub(1) {
-            let wait = (BACK_OFF << doublings.min(10)).min(MAX_BACK_OFF);
-            self.workers[slot].not_before = Some(now + wait);
         }
         self.dispatch(now, out);
     }
@@ -360,6 +386,7 @@ impl<R> Driver<R> {
     pub(crate) fn tick(&mut self, now: Nanos, out: &mut impl Outside) {
         for slot in 0..self.workers.len() {
             self.check_limit(slot, now, out);
+            self.check_stuck(slot, now, out);
             let worker = &self.workers[slot];
             let State::Leaving { until } = worker.state else {
                 continue;
@@ -381,7 +408,11 @@ impl<R> Driver<R> {
         let open = self.phase == Phase::Open;
         let due = |worker: &Worker| worker.next_tick(waiting || (open && worker.replace));
         let workers = self.workers.iter().filter_map(due);
-        workers.chain(self.next_rebalance()).min()
+        let stuck = self
+            .workers
+            .iter()
+            .filter_map(|worker| self.stuck_at(worker));
+        workers.chain(stuck).chain(self.next_rebalance()).min()
     }
 
     /// Nobody wants the job any more.
@@ -418,8 +449,11 @@ impl<R> Driver<R> {
             for flight in std::mem::take(&mut self.workers[slot].flights) {
                 self.lose_range(flight.key, flight.next..flight.end, &loss);
             }
-            if !self.workers[slot].is_vacant() {
-                self.doom(slot, Doom::Protocol, out);
+            match self.workers[slot].state {
+                State::Vacant => {}
+                // It was asked for and is not there; whoever was to start it finds this.
+                State::Wanted => self.workers[slot].vacate(),
+                _ => self.doom(slot, Doom::Protocol, out),
             }
         }
         for key in self.jobs.keys() {
@@ -506,6 +540,7 @@ impl<R> Driver<R> {
             *budget -= u64::from(range.end - range.start);
         }
         let timed = job.timeout.is_some();
+        self.wants_patrol |= worker.flights.is_empty();
         let seq = worker.take_off(key, range, timed, now);
         if let Some(timeout) = job.timeout {
             worker.limit_at(now.saturating_add(timeout));
@@ -536,18 +571,10 @@ impl<R> Driver<R> {
                         setup: *setup,
                         ..Header::new(Kind::Stop)
                     },
-                    Parts {
-                        entries: &[],
-                        bytes: &[],
-                    },
+                    Parts::NONE,
                 ),
-                Outgoing::Bye => (
-                    Header::new(Kind::Bye),
-                    Parts {
-                        entries: &[],
-                        bytes: &[],
-                    },
-                ),
+                Outgoing::Abandon => (Header::new(Kind::Fragment), Parts::NONE),
+                Outgoing::Bye => (Header::new(Kind::Bye), Parts::NONE),
                 Outgoing::Job { seq } => {
                     let flight = worker
                         .flights
@@ -631,7 +658,7 @@ impl<R> Driver<R> {
             let patience = self.workers[slot].out_of_patience();
             patience.is_some_and(|at| at <= now)
         });
-        slots.max_by_key(|&slot| self.workers[slot].waiting())
+        slots.max_by_key(|&slot| self.workers[slot].flights.len())
     }
 
     fn next_rebalance(&self) -> Option<Nanos> {
@@ -644,9 +671,9 @@ impl<R> Driver<R> {
 
     /// Whether at least one message could be taken back.
     fn take_half(&mut self, slot: usize, out: &mut impl Outside) -> bool {
-        let half = self.workers[slot].waiting().div_ceil(2);
+        let half = self.workers[slot].flights.len() / 2;
         let mut taken = VecDeque::new();
-        for _ in 0..half {
+        for _ in 0..half.max(1) {
             let worker = &mut self.workers[slot];
             let Some(seq) = worker.flights.back().map(|flight| flight.seq) else {
                 break;
@@ -655,6 +682,9 @@ impl<R> Driver<R> {
                 break;
             }
             taken.extend(worker.flights.pop_back());
+            if worker.flights.is_empty() {
+                worker.suspect = Some(seq);
+            }
         }
         let any = !taken.is_empty();
         taken.make_contiguous().reverse();
@@ -681,11 +711,16 @@ impl<R> Driver<R> {
             return false;
         }
         flight.next += count;
-        worker.items_done += u64::from(count);
-        let key = flight.key;
+        let (key, is_stopped) = (flight.key, flight.stopped);
         if flight.next == flight.end {
             worker.land(at);
         }
+        if is_stopped {
+            // Somebody was told that it is killed.
+            self.lose_range(key, batch.first..batch.first + count, &Loss::Killed);
+            return true;
+        }
+        worker.items_done += u64::from(count);
         self.stats.items += u64::from(count);
         self.report(
             key,
@@ -750,19 +785,11 @@ impl<R> Driver<R> {
         }
     }
 
-    /// Settles what a dead worker had. Whether it had achieved nothing.
-    fn bury(
-        &mut self,
-        slot: usize,
-        lost: &WorkerLost,
-        last_item: Option<Current>,
-        now: Nanos,
-    ) -> bool {
+    /// Settles what a dead worker had.
+    fn bury(&mut self, slot: usize, lost: &WorkerLost, last_item: Option<Current>, now: Nanos) {
         let worker = &mut self.workers[slot];
         let doom = worker.doom();
         let left_in_peace = matches!(worker.state, State::Leaving { .. });
-        let had_work = !worker.flights.is_empty();
-        let did_work = worker.has_spoken;
         let mut flights = std::mem::take(&mut worker.flights);
         worker.vacate();
         worker.replace = self.phase == Phase::Open;
@@ -773,17 +800,37 @@ impl<R> Driver<R> {
             .iter()
             .position(|flight| flight.was_begun(last_item));
         let blamed = begun.and_then(|at| flights.remove(at));
-        let barren = had_work && !did_work && blamed.is_none() && doom.is_none();
+        // A kill from outside may meet any worker.
+        let was_killed = lost.ended == ProcessEnd::Signaled(libc::SIGKILL);
+        let unbegun = match blamed {
+            None if doom.is_none() && !was_killed => flights.front().map(|flight| flight.key),
+            _ => None,
+        };
         self.requeue(flights);
         if let Some(flight) = blamed {
             self.blame(flight, doom, lost);
         }
-        if barren {
-            self.barren_deaths += 1;
-            self.workers[slot].not_before =
-                Some(now + BACK_OFF.min(MILLI << self.barren_deaths.min(4)));
+        if let Some(key) = unbegun {
+            self.note_barren_death(key, slot, lost, now);
         }
-        barren
+    }
+
+    /// A worker died when this job was next and had not begun: perhaps that cannot even be
+    /// received.
+    fn note_barren_death(&mut self, key: Key, slot: usize, lost: &WorkerLost, now: Nanos) {
+        let Some(job) = self.jobs.get_mut(key) else {
+            return;
+        };
+        job.barren_deaths += 1;
+        if job.barren_deaths < MAX_BARREN_DEATHS {
+            let pause = BARREN_PAUSE << job.barren_deaths;
+            self.workers[slot].not_before = Some(now + pause);
+            return;
+        }
+        let loss = Loss::Undeliverable(format!(
+            "{MAX_BARREN_DEATHS} workers died before they could begin it; the last one, {lost}"
+        ));
+        self.lose_all_todo(key, &loss);
     }
 
     /// The first position of the flight ran when its worker died.
@@ -792,6 +839,7 @@ impl<R> Driver<R> {
             None => Loss::WorkerLost(lost.clone()),
             Some(Doom::TimedOut) => Loss::TimedOut,
             Some(Doom::Cancelled) => Loss::Killed,
+            Some(Doom::Stuck) => Loss::WorkerLost(lost.clone()),
             Some(Doom::Protocol) => {
                 Loss::WorkerLost(WorkerLost::new(lost.pid, ProcessEnd::Protocol))
             }
@@ -818,11 +866,12 @@ impl<R> Driver<R> {
         for slot in 0..self.workers.len() {
             for flight in self.workers[slot].flights_of(key) {
                 if out.take_back(slot, flight.seq) {
-                    self.withdraw(slot, &flight, out);
+                    self.withdraw(slot, &flight);
                     if outcome == CancelOutcome::TooLate {
                         outcome = CancelOutcome::NotStarted;
                     }
                 } else if kill && out.stop_message(slot, flight.seq) {
+                    self.workers[slot].stop_flight(flight.seq);
                     self.doom(slot, Doom::Cancelled, out);
                     outcome = CancelOutcome::Killed;
                 }
@@ -832,15 +881,17 @@ impl<R> Driver<R> {
     }
 
     /// Forgets a message that its worker will not start.
-    fn withdraw(&mut self, slot: usize, flight: &Flight, out: &mut impl Outside) {
+    fn withdraw(&mut self, slot: usize, flight: &Flight) {
         let worker = &mut self.workers[slot];
         worker.flights.retain(|other| other.seq != flight.seq);
-        let half_sent = matches!(worker.outbox.front(), Some(Outgoing::Job { seq }) if *seq == flight.seq)
-            && worker.sent > 0;
-        if half_sent {
-            // The worker waits for the rest of a payload that is about to go: a new worker
-            // costs less than keeping the payload.
-            self.doom(slot, Doom::Cancelled, out);
+        match worker.outbox.front_mut() {
+            // The worker, when it comes to it, waits for the rest of a payload that is about
+            // to go.
+            Some(first) if worker.sent > 0 && first.is_job(flight.seq) => {
+                *first = Outgoing::Abandon;
+                worker.sent = 0;
+            }
+            _ => worker.outbox.retain(|waiting| !waiting.is_job(flight.seq)),
         }
         self.lose_range(flight.key, flight.next..flight.end, &Loss::Cancelled);
     }
@@ -888,7 +939,8 @@ impl<R> Driver<R> {
         };
         let end = started.saturating_add(timeout);
         if end > now {
-            self.workers[slot].limit_at(end);
+            // Not later: the item starts anew when the state that it needs is made.
+            self.workers[slot].limit_at(end.min(now.saturating_add(timeout)));
         } else if out.stop_item(slot, current) {
             self.stats.timed_out += 1;
             self.doom(slot, Doom::TimedOut, out);
@@ -897,10 +949,43 @@ impl<R> Driver<R> {
         }
     }
 
+    /// When a worker that was sent something is taken to be stuck, unless it has begun it:
+    /// in an exit hook that hangs, or because it was stopped.
+    fn stuck_at(&self, worker: &Worker) -> Option<Nanos> {
+        let has_some = !worker.flights.is_empty() && !worker.tried_replacing;
+        let may_be = worker.state == State::Ready && (has_some || worker.suspect.is_some());
+        may_be.then_some(
+            worker
+                .last_word
+                .saturating_add(nanos(self.settings.exit_timeout)),
+        )
+    }
+
+    /// Replaces a worker that does not begin what it was sent; nothing is lost by that.
+    fn check_stuck(&mut self, slot: usize, now: Nanos, out: &mut impl Outside) {
+        let worker = &mut self.workers[slot];
+        if worker.suspect.is_some_and(|seq| out.has_met(slot, seq)) {
+            worker.suspect = None;
+        }
+        if self.stuck_at(&self.workers[slot]).is_none_or(|at| at > now) {
+            return;
+        }
+        let worker = &mut self.workers[slot];
+        worker.tried_replacing = true;
+        let first = worker.flights.front().map(|flight| flight.seq);
+        if first.is_some_and(|seq| out.take_back(slot, seq)) {
+            let first = worker.flights.pop_front();
+            self.requeue(first.into_iter().collect());
+            self.doom(slot, Doom::Stuck, out);
+        } else if first.is_none() {
+            self.doom(slot, Doom::Stuck, out);
+        }
+    }
+
     /// Says good-bye to workers that have run all they may, or that nobody needs any more.
     fn dismiss(&mut self, now: Nanos, out: &mut impl Outside) {
         let closing = self.phase != Phase::Open && self.jobs.is_empty();
-        let until = now.saturating_add(self.settings.exit_timeout.as_nanos() as Nanos);
+        let until = now.saturating_add(nanos(self.settings.exit_timeout));
         for slot in 0..self.workers.len() {
             let worker = &mut self.workers[slot];
             let spent = worker.budget == Some(0);

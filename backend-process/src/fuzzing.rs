@@ -1,7 +1,16 @@
-//! Doors to the decoders, for `fuzz/`; not public API.
+//! Doors to the decoders, for `fuzz/` and `tests/decoders.rs`; not public API.
 
-use crate::message::{HEADER_LEN, Header};
+use std::os::fd::{AsFd, OwnedFd};
+
+use taskfarm_core::ProcessEnd;
+
+use crate::control::{Control, Hello};
+use crate::message::{HEADER_LEN, Header, Kind};
 use crate::record::Decoder;
+use crate::sys;
+
+/// The bytes of a control packet.
+const PACKET_LEN: usize = 56;
 
 /// Decodes any bytes as a worker's outcomes, in pieces of `size`.
 ///
@@ -22,15 +31,127 @@ pub fn outcomes(bytes: &[u8], size: usize) {
     assert!(batches.iter().all(|batch| batch.outcomes.is_consistent()));
 }
 
-/// Decodes any bytes as the header of a message.
+/// Decodes the first 64 bytes as the header of a message; whether they are one.
 ///
 /// # Panics
 ///
 /// If a header does not survive being encoded again.
-pub fn header(bytes: &[u8]) {
-    if let Some(bytes) = bytes.first_chunk::<HEADER_LEN>()
-        && let Ok(header) = Header::decode(bytes)
-    {
-        assert_eq!(Header::decode(&header.encode()), Ok(header));
+pub fn header(bytes: &[u8]) -> bool {
+    let Some(bytes) = bytes.first_chunk::<HEADER_LEN>() else {
+        return false;
+    };
+    let Ok(header) = Header::decode(bytes) else {
+        return false;
+    };
+    assert_eq!(Header::decode(&header.encode()), Ok(header));
+    true
+}
+
+/// A socket like that between a pool and its zygote, with both ends here.
+#[derive(Debug)]
+pub struct ControlSocket {
+    ours: OwnedFd,
+    theirs: OwnedFd,
+}
+
+impl ControlSocket {
+    /// A new one.
+    ///
+    /// # Panics
+    ///
+    /// If the system has none to give.
+    #[expect(clippy::new_without_default, reason = "it takes a part of the system")]
+    pub fn new() -> Self {
+        let (ours, theirs) = sys::packet_pair().expect("a pair of sockets");
+        Self { ours, theirs }
     }
+
+    /// Sends the bytes as one packet and receives it as the other side would; whether it is
+    /// one of this protocol.
+    ///
+    /// # Panics
+    ///
+    /// If a packet does not survive being sent again, or what is none leaves something
+    /// behind.
+    pub fn receives(&self, bytes: &[u8]) -> bool {
+        if bytes.is_empty() {
+            // Means the end to who receives it.
+            return false;
+        }
+        sys::send(self.ours.as_fd(), bytes, &[]).expect("room in an empty socket");
+        let received = Control::receive(self.theirs.as_fd(), false);
+        if let Ok(Some((control, descriptors))) = &received {
+            assert!(descriptors.is_empty());
+            let again = control.send(self.ours.as_fd(), &[]);
+            again.expect("room in an empty socket");
+            let again = Control::receive(self.theirs.as_fd(), false).expect("a packet");
+            assert_eq!(again.map(|(again, _)| again), Some(*control));
+        }
+        let rest = Control::receive(self.theirs.as_fd(), false);
+        let empty = rest.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        assert!(empty, "a packet was not taken whole");
+        received.is_ok()
+    }
+}
+
+/// Packets as a pool and its zygote send them: what to begin with.
+///
+/// # Panics
+///
+/// If the system has no socket to give.
+pub fn control_packets() -> Vec<Vec<u8>> {
+    let hello = Hello {
+        identity: [1, u64::MAX],
+        pool: 77,
+        depth: 3,
+        is_worker: true,
+        silent: false,
+        memory_limit: 1 << 40,
+    };
+    let ended = |ended| Control::Ended {
+        pid: 9,
+        ended,
+        peak: 4096,
+    };
+    let all = [
+        Control::Hello(hello),
+        Control::Agreed,
+        Control::Disagreed,
+        Control::Fork { lane: 5 },
+        Control::Forked { lane: 5, pid: 6 },
+        Control::NotForked { lane: 5, errno: 11 },
+        ended(ProcessEnd::Exited(-1)),
+        ended(ProcessEnd::Signaled(9)),
+        ended(ProcessEnd::Unknown),
+        Control::Leave,
+    ];
+    let (ours, theirs) = sys::packet_pair().expect("a pair of sockets");
+    let bytes = |control: Control| {
+        let sent = control.send(ours.as_fd(), &[]);
+        sent.expect("room in an empty socket");
+        let packet = sys::receive::<PACKET_LEN>(theirs.as_fd(), true);
+        packet.expect("a packet").expect("a peer").bytes.to_vec()
+    };
+    all.map(bytes).to_vec()
+}
+
+/// Headers as a pool sends them: what to begin with.
+pub fn headers() -> Vec<Vec<u8>> {
+    let kinds = [
+        Kind::Job,
+        Kind::Setup,
+        Kind::Stop,
+        Kind::Bye,
+        Kind::Fragment,
+        Kind::Padding,
+    ];
+    let header = |kind| Header {
+        timed: true,
+        seq: 7,
+        payload: 1 << 33,
+        count: 99,
+        function: [1, -2, i64::MIN, 0],
+        ..Header::new(kind)
+    };
+    kinds.map(|kind| header(kind).encode().to_vec()).to_vec()
 }

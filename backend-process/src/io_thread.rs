@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
@@ -28,7 +28,6 @@ use crate::lane::Lane;
 use crate::lanes::Running;
 use crate::page::{self, Page};
 use crate::pool::{Inner, Shared};
-use crate::record::Batch;
 use crate::start::{Event, Starter};
 use crate::sys;
 
@@ -66,13 +65,22 @@ impl Token {
     }
 }
 
+/// How long a worker may take, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// To say hello.
+    pub(crate) start: Nanos,
+    /// To make the state of a map with a time limit.
+    pub(crate) init: Nanos,
+}
+
 /// Starts the thread.
 pub(crate) fn spawn(
     shared: Arc<Shared>,
     starter: Starter,
-    start_timeout: Duration,
+    timeouts: Timeouts,
 ) -> io::Result<JoinHandle<()>> {
-    let mut thread = IoThread::new(shared, starter, start_timeout)?;
+    let mut thread = IoThread::new(shared, starter, timeouts)?;
     std::thread::Builder::new()
         .name("taskfarm-io".to_owned())
         .spawn(move || {
@@ -89,30 +97,28 @@ pub(crate) struct IoThread {
     shared: Arc<Shared>,
     epoll: OwnedFd,
     starter: Starter,
-    start_timeout: Nanos,
+    timeouts: Timeouts,
     next_lane: u64,
     zygote_watched: bool,
     oom_kills: u64,
     /// Replies of jobs that have been told something, but not all.
     held: HashMap<Key, Reply>,
-    /// Memory for what arrives.
-    batches: Vec<Batch>,
 }
 
 impl IoThread {
-    fn new(shared: Arc<Shared>, starter: Starter, start_timeout: Duration) -> io::Result<Self> {
+    fn new(shared: Arc<Shared>, starter: Starter, timeouts: Timeouts) -> io::Result<Self> {
         let thread = Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             starter,
-            start_timeout: u64::try_from(start_timeout.as_nanos()).unwrap_or(u64::MAX),
+            timeouts,
             next_lane: 1,
             zygote_watched: false,
             oom_kills: sys::count_oom_kills(),
             held: HashMap::new(),
-            batches: Vec::new(),
             shared,
         };
         thread.watch(thread.shared.wake.as_fd(), Token::Wake)?;
+        thread.watch(thread.shared.patrol.timer(), Token::Wake)?;
         Ok(thread)
     }
 
@@ -143,11 +149,12 @@ impl IoThread {
             }
             self.quiet_bells(&tokens, &mut inner);
             self.look_at_all(&mut inner);
-            let Inner { driver, lanes } = &mut *inner;
+            let Inner { driver, lanes, .. } = &mut *inner;
             driver.tick(sys::monotonic_nanos(), lanes);
             let to_start = std::mem::take(&mut lanes.to_start);
             let to_kill = std::mem::take(&mut lanes.to_kill);
             driver.take_wants_io();
+            driver.take_wants_patrol();
             driver.take_notes(&mut notes);
             // After the notes, which are told below: nobody would wake this thread again.
             let finished = driver.is_finished();
@@ -190,7 +197,7 @@ impl IoThread {
         let shared = self.shared.clone();
         let mut notes = Vec::new();
         let mut inner = shared.inner.lock();
-        let Inner { driver, lanes } = &mut *inner;
+        let Inner { driver, lanes, .. } = &mut *inner;
         driver.break_down(why, lanes);
         driver.take_notes(&mut notes);
         let workers = lanes.occupied().into_iter();
@@ -233,6 +240,7 @@ impl IoThread {
                 Token::Wake => {
                     let mut count = [0; 8];
                     let _ = rustix::io::read(&self.shared.wake, &mut count);
+                    self.shared.patrol.quiet();
                 }
                 Token::Zygote => self.starter.read(&mut events),
                 Token::Bell(_) => {}
@@ -252,10 +260,16 @@ impl IoThread {
 
     /// Starts a process for the slot.
     fn start(&mut self, slot: usize) {
+        if self.shared.inner.lock().driver.workers()[slot].state != State::Wanted {
+            // The pool broke since it was asked for.
+            return;
+        }
         let id = self.next_lane;
         self.next_lane += 1;
         let opened = Lane::open().and_then(|(lane, end)| {
             self.watch(lane.bell(), Token::Bell(id))?;
+            let init_timeout = lane.page().init_timeout();
+            init_timeout.store(self.timeouts.init, Ordering::Relaxed);
             Ok((lane, end))
         });
         let event = match opened {
@@ -267,11 +281,11 @@ impl IoThread {
                     id,
                     pid: None,
                     pidfd: None,
-                    hello_by: Some(now.saturating_add(self.start_timeout)),
+                    hello_by: Some(now.saturating_add(self.timeouts.start)),
                     is_mute: false,
                     kill: false,
                 };
-                let Inner { driver, lanes } = &mut *inner;
+                let Inner { driver, lanes, .. } = &mut *inner;
                 lanes.put(slot, running);
                 driver.launched(slot, now, lanes);
                 drop(inner);
@@ -280,8 +294,8 @@ impl IoThread {
             Err(error) => {
                 let failure = StartFailure::Error(error.to_string());
                 let mut inner = self.shared.inner.lock();
-                let Inner { driver, lanes } = &mut *inner;
-                driver.start_failed(slot, &failure, sys::monotonic_nanos(), lanes);
+                let Inner { driver, lanes, .. } = &mut *inner;
+                driver.start_failed(&[slot], &failure, sys::monotonic_nanos(), lanes);
                 None
             }
         };
@@ -323,10 +337,10 @@ impl IoThread {
             }
             Event::NotForked { lane, why } => {
                 if let Some(slot) = inner.lanes.find(|running| running.id == lane) {
-                    let Inner { driver, lanes } = inner;
+                    let Inner { driver, lanes, .. } = inner;
                     lanes.take(slot);
                     let failure = StartFailure::Error(why);
-                    driver.start_failed(slot, &failure, sys::monotonic_nanos(), lanes);
+                    driver.start_failed(&[slot], &failure, sys::monotonic_nanos(), lanes);
                 }
             }
             Event::Ended { pid, ended } => {
@@ -340,8 +354,8 @@ impl IoThread {
 
     /// A worker has ended: takes what it has left.
     fn bury(&mut self, slot: usize, pid: u32, ended: ProcessEnd, inner: &mut Inner) {
-        self.receive(slot, inner);
-        let Inner { driver, lanes } = inner;
+        inner.receive(slot, sys::monotonic_nanos());
+        let Inner { driver, lanes, .. } = inner;
         let Some(running) = lanes.take(slot) else {
             return;
         };
@@ -355,9 +369,13 @@ impl IoThread {
                 None => StartFailure::Died(lost),
                 Some(why) => StartFailure::Error(format!("process {pid} left at once: {why}")),
             };
-            driver.start_failed(slot, &failure, now, lanes);
+            driver.start_failed(&[slot], &failure, now, lanes);
         } else {
-            driver.died(slot, lost, page.last_item(), now, lanes);
+            // A kill from outside says nothing about an item that was yet to be received.
+            let was_killed = lost.ended == ProcessEnd::Signaled(libc::SIGKILL);
+            let spared = was_killed && page.is_receiving();
+            let last_item = page.last_item().filter(|_| !spared);
+            driver.died(slot, lost, last_item, now, lanes);
         }
     }
 
@@ -385,30 +403,32 @@ impl IoThread {
         }
     }
 
-    /// Without the zygote, its workers die; this waits for them.
+    /// Without the zygote, its workers die; this waits for them. The next start brings a new
+    /// one.
     fn lose_zygote(&mut self, why: &str, agreed: bool, inner: &mut Inner) {
         self.zygote_watched = false;
+        let mut without_process = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(1);
         for slot in inner.lanes.occupied() {
             let Some(running) = inner.lanes.get_mut(slot) else {
                 continue;
             };
             running.kill();
-            match (running.pid, &running.pidfd) {
-                (Some(pid), pidfd) => {
-                    if let Some(pidfd) = pidfd {
-                        let limit = Some(Duration::from_secs(1));
-                        let _ = sys::wait_readable(&[pidfd.as_fd()], limit);
-                    }
-                    let ended = ProcessEnd::Signaled(libc::SIGKILL);
-                    self.bury(slot, pid, ended, inner);
-                }
-                (None, _) => {
-                    let Inner { driver, lanes } = inner;
-                    lanes.take(slot);
-                    let failure = StartFailure::Error(why.to_owned());
-                    driver.start_failed(slot, &failure, sys::monotonic_nanos(), lanes);
-                }
+            let Some(pid) = running.pid else {
+                inner.lanes.take(slot);
+                without_process.push(slot);
+                continue;
+            };
+            if let Some(pidfd) = &running.pidfd {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let _ = sys::wait_readable(&[pidfd.as_fd()], Some(left));
             }
+            self.bury(slot, pid, ProcessEnd::Signaled(libc::SIGKILL), inner);
+        }
+        if !without_process.is_empty() {
+            let Inner { driver, lanes, .. } = inner;
+            let failure = StartFailure::Error(why.to_owned());
+            driver.start_failed(&without_process, &failure, sys::monotonic_nanos(), lanes);
         }
         if !agreed {
             log::warn!("taskfarm-process: {why}");
@@ -438,15 +458,15 @@ impl IoThread {
         let now = sys::monotonic_nanos();
         for slot in inner.lanes.occupied() {
             self.greet(slot, now, inner);
-            let news = self.receive(slot, inner);
-            let Inner { driver, lanes } = inner;
+            let news = inner.receive(slot, now);
+            let Inner { driver, lanes, .. } = inner;
             driver.looked(slot, news, now, lanes);
         }
     }
 
     /// Notices a worker's hello, or that it is late.
     fn greet(&mut self, slot: usize, now: Nanos, inner: &mut Inner) {
-        let Inner { driver, lanes } = inner;
+        let Inner { driver, lanes, .. } = inner;
         let Some(running) = lanes.get_mut(slot) else {
             return;
         };
@@ -457,8 +477,19 @@ impl IoThread {
             running.hello_by = None;
             driver.ready(slot);
         } else if hello_by <= now {
-            running.hello_by = None;
-            let after = Duration::from_nanos(self.start_timeout);
+            self.be_late(slot, now, inner);
+        }
+    }
+
+    /// A process has not said hello in time.
+    fn be_late(&mut self, slot: usize, now: Nanos, inner: &mut Inner) {
+        let Inner { driver, lanes, .. } = inner;
+        let Some(running) = lanes.get_mut(slot) else {
+            return;
+        };
+        running.hello_by = None;
+        if !driver.had_workers() {
+            let after = Duration::from_nanos(self.timeouts.start);
             self.starter.give_up();
             driver.break_down(
                 format!(
@@ -468,25 +499,14 @@ impl IoThread {
                 ),
                 lanes,
             );
+        } else if running.pid.is_some() {
+            running.kill();
+        } else if driver.is_busy() {
+            // The zygote does not answer, but its end would be that of its workers.
+            running.hello_by = Some(now.saturating_add(self.timeouts.start));
+        } else {
+            self.starter.give_up();
         }
-    }
-
-    /// Whether there was something to take.
-    fn receive(&mut self, slot: usize, inner: &mut Inner) -> bool {
-        let Inner { driver, lanes } = inner;
-        let Some(running) = lanes.get_mut(slot) else {
-            return false;
-        };
-        if !running.lane.has_news() {
-            return false;
-        }
-        let received = running.lane.receive(&mut self.batches);
-        driver.received(slot, &mut self.batches, sys::monotonic_nanos(), lanes);
-        self.batches.clear();
-        if received.is_err() {
-            driver.protocol_broken(slot, lanes);
-        }
-        true
     }
 
     /// Tells jobs how their items ended, while no lock is held.

@@ -252,6 +252,12 @@ impl Lane {
         self.outcomes.available() > 0
     }
 
+    /// Whether the worker has come to the message.
+    pub(crate) fn has_met(&self, seq: u32) -> bool {
+        let passed = self.page.passed().load(Ordering::Acquire);
+        passed.wrapping_sub(seq).cast_signed() >= 0
+    }
+
     /// How many messages may be sent before the slots are used up.
     pub(crate) fn free_slots(&self, next_seq: u32) -> u32 {
         let passed = self.page.passed().load(Ordering::Acquire);

@@ -118,6 +118,11 @@ impl Outside for Lanes {
         running.lane.send(header, [entries, parts.bytes], sent)
     }
 
+    fn has_met(&self, slot: usize, seq: u32) -> bool {
+        let running = self.slots[slot].as_ref();
+        running.is_some_and(|running| running.lane.has_met(seq))
+    }
+
     fn free_slots(&self, slot: usize, next_seq: u32) -> u32 {
         let running = self.slots[slot].as_ref();
         running.map_or(0, |running| running.lane.free_slots(next_seq))

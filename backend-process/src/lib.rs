@@ -80,6 +80,7 @@ mod lanes;
 mod message;
 mod outcome_writer;
 mod page;
+mod patrol;
 mod pool;
 mod record;
 mod ring;

@@ -23,7 +23,8 @@ pub(crate) enum Kind {
     Stop = 3,
     /// Run the exit hooks and leave.
     Bye = 4,
-    /// A piece of the payload of the last job or setup.
+    /// A piece of the payload of the last job or setup; an empty one says that no more of
+    /// it comes.
     Fragment = 5,
     /// Nothing up to the ring's end.
     Padding = 6,

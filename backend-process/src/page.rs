@@ -44,6 +44,10 @@ pub(crate) const LEAVING: u32 = 2;
 /// The worker found its messages to be nonsense.
 pub(crate) const CONFUSED: u32 = 3;
 
+/// Stands in [`Page::started`] while the worker receives what the current item needs, before
+/// anything of the user's runs.
+pub(crate) const RECEIVING: u64 = u64::MAX;
+
 /// What a message's slot says.
 ///
 /// | state | entered | left |
@@ -113,7 +117,8 @@ impl Page {
     }
 
     /// When the current item started, if its job is timed, or else when its job started;
-    /// written by the worker before `current`.
+    /// written by the worker before `current`. In the future while the worker makes the
+    /// state that the item needs: that must be done by then.
     #[inline]
     pub(crate) fn started(&self) -> &AtomicU64 {
         self.0.word64(8)
@@ -154,6 +159,12 @@ impl Page {
     #[inline]
     pub(crate) fn wants_room(&self) -> &AtomicU32 {
         self.0.word32(72)
+    }
+
+    /// How long the state of a map with a time limit may take to be made, in nanoseconds;
+    /// written by the pool before the worker starts.
+    pub(crate) fn init_timeout(&self) -> &AtomicU64 {
+        self.0.word64(80)
     }
 
     /// Whether the bell was rung since the pool last looked; set by the worker, cleared by
@@ -217,6 +228,11 @@ impl Page {
     /// The item that runs or ran last, if any has begun.
     pub(crate) fn last_item(&self) -> Option<Current> {
         unpack(self.current().load(Ordering::Acquire))
+    }
+
+    /// Whether the current item is yet to be received.
+    pub(crate) fn is_receiving(&self) -> bool {
+        self.started().load(Ordering::Acquire) == RECEIVING
     }
 
     /// The item that runs or ran last, and when it started (or later, if another one

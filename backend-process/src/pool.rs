@@ -18,11 +18,13 @@ use taskfarm_core::{
 };
 
 use crate::builder::Builder;
-use crate::driver::{Driver, Key, NewJob, Phase, Settings, State};
+use crate::driver::{Driver, Key, Nanos, NewJob, Phase, Settings, State, nanos};
 use crate::image;
 use crate::info::{RunningItem, WorkerInfo, WorkerState};
-use crate::io_thread;
+use crate::io_thread::{self, Timeouts};
 use crate::lanes::Lanes;
+use crate::patrol::Patrol;
+use crate::record::Batch;
 use crate::start::Starter;
 use crate::stats::Stats;
 use crate::sys::{self, Original};
@@ -55,7 +57,7 @@ pub struct ProcessPool {
 /// The I/O thread starts with the first job.
 #[derive(Debug)]
 enum Io {
-    Waiting(Starter, Duration),
+    Waiting(Starter, Timeouts),
     Running(JoinHandle<()>),
     Over,
 }
@@ -66,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) inner: Mutex<Inner>,
     /// Wakes the I/O thread.
     pub(crate) wake: OwnedFd,
+    /// Wakes it in a while.
+    pub(crate) patrol: Patrol,
     closed: AtomicBool,
     started: AtomicBool,
     buffers: Mutex<Vec<Bundle>>,
@@ -79,6 +83,8 @@ pub(crate) struct Shared {
 pub(crate) struct Inner {
     pub(crate) driver: Driver<Reply>,
     pub(crate) lanes: Lanes,
+    /// Memory for what arrives.
+    batches: Vec<Batch>,
 }
 
 impl ProcessPool {
@@ -106,6 +112,8 @@ impl ProcessPool {
             .map_err(|error| BuildError::new(format!("/dev/null cannot be opened: {error}")))?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC.union(EventfdFlags::NONBLOCK));
         let wake = wake.map_err(|error| BuildError::new(format!("eventfd failed: {error}")))?;
+        let patrol = Patrol::new()
+            .map_err(|error| BuildError::new(format!("timerfd_create failed: {error}")))?;
         let original = Original::mark();
         let original =
             original.map_err(|error| BuildError::new(format!("mmap failed: {error}")))?;
@@ -119,8 +127,13 @@ impl ProcessPool {
         let lanes = Lanes::new(num_workers.get());
         Ok(Self {
             shared: Arc::new(Shared {
-                inner: Mutex::new(Inner { driver, lanes }),
+                inner: Mutex::new(Inner {
+                    driver,
+                    lanes,
+                    batches: Vec::new(),
+                }),
                 wake,
+                patrol,
                 closed: AtomicBool::new(false),
                 started: AtomicBool::new(false),
                 buffers: Mutex::new(Vec::new()),
@@ -128,7 +141,13 @@ impl ProcessPool {
             }),
             id: ExecutorId::new("process-pool"),
             num_workers,
-            io: Mutex::new(Io::Waiting(starter, options.start_timeout)),
+            io: Mutex::new(Io::Waiting(
+                starter,
+                Timeouts {
+                    start: nanos(options.start_timeout),
+                    init: nanos(options.init_timeout),
+                },
+            )),
         })
     }
 
@@ -164,9 +183,9 @@ impl ProcessPool {
     fn start_io(&self) -> std::io::Result<()> {
         let mut io = self.io.lock();
         if let Io::Waiting(..) = *io
-            && let Io::Waiting(starter, timeout) = std::mem::replace(&mut *io, Io::Over)
+            && let Io::Waiting(starter, timeouts) = std::mem::replace(&mut *io, Io::Over)
         {
-            *io = Io::Running(io_thread::spawn(self.shared.clone(), starter, timeout)?);
+            *io = Io::Running(io_thread::spawn(self.shared.clone(), starter, timeouts)?);
             self.shared.started.store(true, Ordering::Release);
         }
         Ok(())
@@ -240,10 +259,10 @@ impl fmt::Debug for ProcessPool {
     }
 }
 
-/// How a cancellation finds its job: 0 before the job has a key, [`CANCELLED`] if it never
-/// gets one.
+/// How a cancellation finds its job. Read and written while [`Shared::inner`] is locked.
 #[derive(Debug)]
 struct Ticket {
+    /// 0 before the job has a key, [`CANCELLED`] if it never gets one.
     key: AtomicU64,
     shared: Weak<Shared>,
 }
@@ -252,13 +271,9 @@ const CANCELLED: u64 = u64::MAX;
 
 impl Ticket {
     fn cancel(&self) -> CancelOutcome {
-        let none = (Ordering::AcqRel, Ordering::Acquire);
-        match self.key.compare_exchange(0, CANCELLED, none.0, none.1) {
-            Ok(_) => CancelOutcome::NotStarted,
-            Err(key) => match self.shared.upgrade() {
-                Some(shared) => shared.cancel(Key::from_number(key)),
-                None => CancelOutcome::TooLate,
-            },
+        match self.shared.upgrade() {
+            Some(shared) => shared.cancel(self),
+            None => CancelOutcome::TooLate,
         }
     }
 }
@@ -285,7 +300,7 @@ impl Shared {
         });
         let cancel = ticket.clone();
         reply.on_cancel(move || cancel.cancel());
-        let timeout = timeout.map(|timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+        let timeout = timeout.map(nanos);
         let job = NewJob {
             function,
             setup,
@@ -295,6 +310,7 @@ impl Shared {
         };
         let mut inner = self.inner.lock();
         let refusal = match inner.driver.phase() {
+            _ if ticket.key.load(Ordering::Relaxed) == CANCELLED => Some(Loss::Cancelled),
             Phase::Open => None,
             Phase::Closing => Some(Loss::Cancelled),
             Phase::Broken(why) => Some(Loss::Undeliverable(why.clone())),
@@ -303,7 +319,7 @@ impl Shared {
             drop(inner);
             return lose_all(job.reply, &loss);
         }
-        let Inner { driver, lanes } = &mut *inner;
+        let Inner { driver, lanes, .. } = &mut *inner;
         if let Some(setup) = &job.setup
             && !driver.knows_setup(setup)
         {
@@ -315,33 +331,31 @@ impl Shared {
             });
         }
         let key = driver.submit(job, sys::monotonic_nanos(), lanes);
-        let number = key.to_number();
-        let before = ticket
-            .key
-            .compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire);
-        if before.is_err() {
-            // Cancelled while it was on its way here. It may have started meanwhile, but
-            // nobody has been told otherwise than the truth: the killed item has no effect
-            // that its caller could have waited for.
-            driver.cancel(key, lanes);
-        }
+        ticket.key.store(key.to_number(), Ordering::Relaxed);
         self.unlock(inner);
     }
 
-    fn cancel(&self, key: Key) -> CancelOutcome {
+    fn cancel(&self, ticket: &Ticket) -> CancelOutcome {
         if !self.original.is_here() {
             return CancelOutcome::TooLate;
         }
         let mut inner = self.inner.lock();
-        let Inner { driver, lanes } = &mut *inner;
-        let outcome = driver.cancel(key, lanes);
+        let key = ticket.key.load(Ordering::Relaxed);
+        if key == 0 {
+            ticket.key.store(CANCELLED, Ordering::Relaxed);
+            return CancelOutcome::NotStarted;
+        }
+        inner.receive_all();
+        let Inner { driver, lanes, .. } = &mut *inner;
+        let outcome = driver.cancel(Key::from_number(key), lanes);
         self.unlock(inner);
         outcome
     }
 
     fn shutdown(&self, how: Shutdown) {
         let mut inner = self.inner.lock();
-        let Inner { driver, lanes } = &mut *inner;
+        inner.receive_all();
+        let Inner { driver, lanes, .. } = &mut *inner;
         driver.shutdown(how, lanes);
         self.unlock(inner);
     }
@@ -349,7 +363,11 @@ impl Shared {
     /// Unlocks, and wakes the I/O thread if there is something for it to do.
     fn unlock(&self, mut inner: parking_lot::MutexGuard<'_, Inner>) {
         let wake = inner.driver.take_wants_io();
+        let patrol = inner.driver.take_wants_patrol();
         drop(inner);
+        if patrol {
+            self.patrol.order(sys::monotonic_nanos());
+        }
         if wake {
             self.wake();
         }
@@ -375,6 +393,36 @@ impl Shared {
 }
 
 impl Inner {
+    /// Takes what all workers have written, so that what is finished counts as finished
+    /// before anything is killed.
+    fn receive_all(&mut self) {
+        for slot in self.lanes.occupied() {
+            self.receive(slot, sys::monotonic_nanos());
+        }
+    }
+
+    /// Takes what a worker has written; whether there was something.
+    pub(crate) fn receive(&mut self, slot: usize, now: Nanos) -> bool {
+        let Self {
+            driver,
+            lanes,
+            batches,
+        } = self;
+        let Some(running) = lanes.get_mut(slot) else {
+            return false;
+        };
+        if !running.lane.has_news() {
+            return false;
+        }
+        let received = running.lane.receive(batches);
+        driver.received(slot, batches, now, lanes);
+        batches.clear();
+        if received.is_err() {
+            driver.protocol_broken(slot, lanes);
+        }
+        true
+    }
+
     fn describe(&self, slot: usize) -> Option<WorkerInfo> {
         let worker = &self.driver.workers()[slot];
         let pid = self.lanes.pid(slot)?;

@@ -115,8 +115,27 @@ impl Worker {
     }
 
     fn run_job(&mut self, header: &Header) -> Result<(), Broken> {
+        if !self.lane.begin_message(header.seq) {
+            return self.lane.pass_payload(header);
+        }
+        // What is done before the first item counts as part of it, to begin with that its
+        // bytes are received: they may be too many for this process.
+        let now = sys::monotonic_nanos();
+        let received = if header.fragmented {
+            page::RECEIVING
+        } else {
+            now
+        };
+        let page = self.lane.page();
+        page.started().store(received, Ordering::Release);
+        page.item_words(header.seq).begin_item(Current {
+            seq: header.seq,
+            position: header.first,
+        });
         if header.fragmented {
             let payload = self.lane.assemble(header)?;
+            let now = sys::monotonic_nanos();
+            self.lane.page().started().store(now, Ordering::Release);
             return self.run_items(header, Some(&payload));
         }
         self.run_items(header, None)?;
@@ -127,9 +146,6 @@ impl Worker {
     /// Runs the items of the payload given, or of the one that is next in the ring.
     fn run_items(&mut self, header: &Header, assembled: Option<&[u8]>) -> Result<(), Broken> {
         let function = image::function(header.function).ok_or(Broken::Malformed)?;
-        if !self.lane.begin_message(header.seq) {
-            return Ok(());
-        }
         let mut kept = match header.setup {
             0 => KeptSetup::default(),
             setup => self.setups.remove(&setup).ok_or(Broken::Malformed)?,
@@ -159,9 +175,6 @@ impl Worker {
             clock_is_stopped: false,
             kept: &mut kept,
         };
-        // What is made before the first item counts as part of it.
-        port.start_clock();
-        port.words.begin_item(port.item);
         function.call(&mut port);
         if port.entries.len() > 0 {
             return Err(Broken::Malformed);
@@ -223,6 +236,24 @@ impl Chunk<'_> {
 }
 
 impl Port for Chunk<'_> {
+    fn begin_state(&mut self) -> bool {
+        self.end_item();
+        if self.entries.len() == 0 {
+            return false;
+        }
+        if self.words.is_stopped() {
+            self.writer.wait_for_the_end();
+        }
+        if self.timed {
+            // Until then, it is the state that takes its time.
+            let limit = self.page.init_timeout().load(Ordering::Relaxed);
+            let end = sys::monotonic_nanos().saturating_add(limit);
+            self.page.started().store(end, Ordering::Release);
+        }
+        self.words.begin_item(self.item);
+        true
+    }
+
     #[inline]
     fn next(&mut self) -> Option<Item<'_>> {
         self.end_item();

@@ -117,14 +117,41 @@ impl WorkerLane {
     pub(crate) fn assemble(&mut self, header: &Header) -> Result<Vec<u8>, Broken> {
         let mut payload = Vec::new();
         while (payload.len() as u64) < header.payload.min(MAX_PAYLOAD) {
-            let fragment = self.next_header()?;
-            if fragment.kind != Kind::Fragment || fragment.payload == 0 {
+            let fragment = self.next_fragment()?;
+            if fragment.payload == 0 {
                 return Err(Broken::Malformed);
             }
             payload.extend_from_slice(self.payload(&fragment)?);
             self.end_payload(&fragment);
         }
         Ok(payload)
+    }
+
+    /// Passes over the payload of a message that will not be run.
+    pub(crate) fn pass_payload(&mut self, header: &Header) -> Result<(), Broken> {
+        if !header.fragmented {
+            self.end_payload(header);
+            return Ok(());
+        }
+        let mut passed = 0;
+        while passed < header.payload {
+            let fragment = self.next_fragment()?;
+            if fragment.payload == 0 {
+                // Its pool gave it up when this much was sent.
+                return Ok(());
+            }
+            passed += fragment.payload;
+            self.end_payload(&fragment);
+        }
+        Ok(())
+    }
+
+    fn next_fragment(&mut self) -> Result<Header, Broken> {
+        let fragment = self.next_header()?;
+        match fragment.kind {
+            Kind::Fragment => Ok(fragment),
+            _ => Err(Broken::Malformed),
+        }
     }
 
     /// Passes over bytes of the ring and gives their place back.

@@ -1,8 +1,9 @@
 //! The pool works under the usual test harness: many threads, several pools, a static one.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use taskfarm_core::SameBinaryExt;
+use taskfarm_core::{Handle, SameBinaryExt, TaskError};
 use taskfarm_process::ProcessPool;
 
 static POOL: OnceLock<ProcessPool> = OnceLock::new();
@@ -26,32 +27,53 @@ fn a_static_pool_serves_that_test_too() {
     assert_eq!(lengths, [1, 3]);
 }
 
+/// The threads are in the environment, the allocator and standard output, whose locks a
+/// careless `fork` would leave locked in a child, from before the pool opens until it is
+/// dropped.
 #[test]
 fn a_pool_of_its_own_works_beside_busy_threads() {
-    let busy: Vec<_> = (0..4)
-        .map(|_| {
-            std::thread::spawn(|| {
-                for n in 0..1000 {
-                    std::hint::black_box(format!("{n} {:?}", std::env::var("PATH")));
+    let over = AtomicBool::new(false);
+    let rounds = [const { AtomicU64::new(0) }; 4];
+    std::thread::scope(|scope| {
+        for rounds in &rounds {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let text = format!("{:?}", std::env::var("PATH"));
+                    std::hint::black_box(text);
+                    drop(std::io::stdout().lock());
+                    rounds.fetch_add(1, Ordering::Relaxed);
                 }
-            })
-        })
-        .collect();
-    let pool = ProcessPool::new(2).unwrap();
-    let error = pool
-        .submit(1, |n: i32| {
-            if n == 1 {
-                std::process::abort();
-            }
-            n
-        })
-        .join()
-        .unwrap_err();
-    assert!(error.to_string().contains("signal 6"), "{error}");
-    assert_eq!(pool.submit(2, |n: i32| n).join().unwrap(), 2);
-    for thread in busy {
-        thread.join().unwrap();
-    }
+            });
+        }
+        let count = || {
+            rounds
+                .each_ref()
+                .map(|rounds| rounds.load(Ordering::Relaxed))
+        };
+        while count().contains(&0) {
+            std::thread::yield_now();
+        }
+        let pool = ProcessPool::new(2).unwrap();
+        for n in 0..20 {
+            let error = pool.submit(n, |_: i32| std::process::abort());
+            let error: TaskError = Handle::<()>::join(error).unwrap_err();
+            assert!(error.to_string().contains("signal 6"), "{error}");
+            let task = pool.submit(n, |n: i32| std::env::var("PATH").map(|_| n).unwrap());
+            assert_eq!(task.join().unwrap(), n);
+        }
+        assert_eq!(pool.stats().replaced, 20);
+        let before = count();
+        drop(pool);
+        while count()
+            .iter()
+            .zip(before)
+            .any(|(now, before)| *now == before)
+        {
+            // They run to the end, so they ran beside all of the above.
+            std::thread::yield_now();
+        }
+        over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

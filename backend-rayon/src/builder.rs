@@ -1,14 +1,9 @@
 //! [`RayonPoolBuilder`]: the options of a pool with its own threads.
 
-use taskfarm_core::{BuildError, num_workers};
+use taskfarm_core::{BuildError, check_thread_options, num_workers};
 
 use crate::RayonPool;
 use crate::threads::{ThreadOptions, Threads};
-
-/// The least that std gives a thread; what is below is a mistake.
-const MIN_STACK: usize = 16 << 10;
-/// More than this is a mistake too: a negative number, or bits for bytes.
-const MAX_STACK: u64 = 64 << 30;
 
 /// Options of a [`RayonPool`], from [`RayonPool::builder`].
 ///
@@ -75,8 +70,7 @@ impl RayonPoolBuilder {
                 "num_workers is {num_workers}: ask for at most {max}"
             )));
         }
-        check_name(&self.name)?;
-        self.stack_size.map_or(Ok(()), check_stack_size)?;
+        check_thread_options(&self.name, self.stack_size)?;
         let options = ThreadOptions {
             name: self.name,
             stack_size: self.stack_size,
@@ -88,29 +82,4 @@ impl RayonPoolBuilder {
             ))),
         }
     }
-}
-
-fn check_name(name: &str) -> Result<(), BuildError> {
-    if name.contains('\0') {
-        return Err(BuildError::new(format!(
-            "name is {name:?}: leave out the NUL, threads cannot be called so"
-        )));
-    }
-    Ok(())
-}
-
-fn check_stack_size(bytes: usize) -> Result<(), BuildError> {
-    if bytes < MIN_STACK {
-        return Err(BuildError::new(format!(
-            "stack_size is {bytes} bytes: ask for at least {MIN_STACK}, or leave it out for the \
-             default of std"
-        )));
-    }
-    if bytes as u64 > MAX_STACK {
-        return Err(BuildError::new(format!(
-            "stack_size is {bytes} bytes: ask for at most {MAX_STACK}, or leave it out for the \
-             default of std"
-        )));
-    }
-    Ok(())
 }

@@ -1,15 +1,10 @@
 //! [`ThreadPoolBuilder`]: the options of a pool.
 
-use taskfarm_core::{BuildError, num_workers};
+use taskfarm_core::{BuildError, check_thread_options, num_workers};
 
 use crate::ThreadPool;
 use crate::crew::{Hook, ThreadOptions};
 use crate::sleep::MAX_WORKERS;
-
-/// The least that std gives a thread; what is below is a mistake.
-const MIN_STACK: usize = 16 << 10;
-/// More than this is a mistake too: a negative number, or bits for bytes.
-const MAX_STACK: u64 = 64 << 30;
 
 /// Options of a [`ThreadPool`], from [`ThreadPool::builder`].
 ///
@@ -93,33 +88,9 @@ impl ThreadPoolBuilder {
                 "num_workers is {num_workers}: ask for at most {MAX_WORKERS}"
             )));
         }
-        check_name(&self.threads.name)?;
-        self.threads.stack_size.map_or(Ok(()), check_stack_size)?;
+        check_thread_options(&self.threads.name, self.threads.stack_size)?;
         Ok(ThreadPool::from_parts(num_workers, self.threads))
     }
-}
-
-fn check_name(name: &str) -> Result<(), BuildError> {
-    if name.contains('\0') {
-        return Err(BuildError::new(format!(
-            "name is {name:?}: leave out the NUL, threads cannot be called so"
-        )));
-    }
-    Ok(())
-}
-
-fn check_stack_size(bytes: usize) -> Result<(), BuildError> {
-    if bytes < MIN_STACK {
-        return Err(BuildError::new(format!(
-            "stack_size is {bytes} bytes: ask for at least {MIN_STACK}, or leave it out for the default of std"
-        )));
-    }
-    if bytes as u64 > MAX_STACK {
-        return Err(BuildError::new(format!(
-            "stack_size is {bytes} bytes: ask for at most {MAX_STACK}, or leave it out for the default of std"
-        )));
-    }
-    Ok(())
 }
 
 impl std::fmt::Debug for ThreadPoolBuilder {

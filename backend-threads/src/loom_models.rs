@@ -223,6 +223,22 @@ fn loom_spawn_against_cancel() {
     });
 }
 
+/// Whoever waits for the threads without joining them wakes when the last goes home, also
+/// where a late job has one started anew.
+#[test]
+fn loom_waiting_until_all_are_home() {
+    loom::model(|| {
+        let (pool, tally) = (pool(1), Tally::new());
+        let other = spawn_elsewhere(&pool, &tally);
+        pool.close(Shutdown::Drain);
+        assert!(pool.join_until(None));
+        other.join().unwrap();
+        pool.join();
+        let ended = tally.ended.lock();
+        assert_eq!(ended.run + ended.refused, 1);
+    });
+}
+
 /// Whether a push and a look at the queue can miss each other's flags, when each side has
 /// `between` between its store and its load.
 fn stores_pass_each_other(between: fn()) -> bool {

@@ -132,4 +132,4 @@ pub use scope::Scope;
 pub use stream::{AsCompleted, Ordered};
 pub use wait::{AsCompletedHandles, When, as_completed, wait};
 pub use work::Work;
-pub use workers::{BuildError, NUM_WORKERS_VAR, num_workers};
+pub use workers::{BuildError, NUM_WORKERS_VAR, check_thread_options, num_workers};

@@ -16,7 +16,6 @@ pub struct Panic {
 }
 
 /// A stack, resolved when somebody asks for it: that may take a hundred milliseconds.
-#[derive(Debug)]
 struct Stack {
     raw: Option<Backtrace>,
     text: OnceLock<String>,
@@ -31,6 +30,13 @@ impl Stack {
                 .unwrap_or_default()
         };
         self.text.get_or_init(resolve)
+    }
+}
+
+/// Pages of frames would bury the message of a failed `unwrap`.
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack").finish_non_exhaustive()
     }
 }
 
@@ -155,8 +161,11 @@ pub(crate) fn drop_quietly<T>(value: T) {
         return;
     }
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        // A second panic here would be inside the panic of the first: give the payload up.
-        std::mem::forget(payload);
+        // What `panic!` makes can be dropped. Any other payload might panic as well, with one
+        // that does so in turn: give it up.
+        if !payload.is::<&str>() && !payload.is::<String>() {
+            std::mem::forget(payload);
+        }
         log::error!("a value of a task panicked when it was dropped");
     }
 }

@@ -1,4 +1,5 @@
-//! How many workers a pool has: the default, the check, and the error.
+//! What the builders of pools have in common: how many workers there are, which names and
+//! stacks threads can have, and the error.
 
 use std::env::VarError;
 use std::fmt;
@@ -47,6 +48,45 @@ pub fn num_workers(requested: Option<usize>) -> Result<NonZeroUsize, BuildError>
 fn num_cpus() -> NonZeroUsize {
     static CPUS: OnceLock<NonZeroUsize> = OnceLock::new();
     *CPUS.get_or_init(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
+}
+
+/// The least that std gives a thread; what is below is a mistake.
+const MIN_STACK: usize = 16 << 10;
+/// More than this is a mistake too: a negative number, or bits for bytes.
+const MAX_STACK: u64 = 64 << 30;
+
+/// Checks the options that builders of thread pools have: the name of the pool, which is part
+/// of those of its threads, and the stack size.
+///
+/// # Errors
+///
+/// If no thread can be called so or have such a stack; the message names the option.
+///
+/// ```
+/// use taskfarm_core::check_thread_options;
+///
+/// check_thread_options("resize", Some(8 << 20))?;
+/// let error = check_thread_options("resize", Some(8)).unwrap_err();
+/// assert!(error.to_string().starts_with("stack_size is 8 bytes: ask for at least"));
+/// # Ok::<(), taskfarm_core::BuildError>(())
+/// ```
+pub fn check_thread_options(name: &str, stack_size: Option<usize>) -> Result<(), BuildError> {
+    if name.contains('\0') {
+        return Err(BuildError::new(format!(
+            "name is {name:?}: leave out the NUL, threads cannot be called so"
+        )));
+    }
+    let Some(bytes) = stack_size else {
+        return Ok(());
+    };
+    let limit = match bytes {
+        _ if bytes < MIN_STACK => format!("at least {MIN_STACK}"),
+        _ if bytes as u64 > MAX_STACK => format!("at most {MAX_STACK}"),
+        _ => return Ok(()),
+    };
+    Err(BuildError::new(format!(
+        "stack_size is {bytes} bytes: ask for {limit}, or leave it out for the default of std"
+    )))
 }
 
 /// Why a pool could not be built.

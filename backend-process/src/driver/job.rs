@@ -35,6 +35,8 @@ pub(crate) struct Job<R> {
     /// Whether the queue holds its key.
     pub(super) queued: bool,
     pub(super) cancelled: bool,
+    /// The workers that died when it was next and had not begun.
+    pub(super) barren_deaths: u32,
     /// Until the first note takes it.
     pub(super) reply: Option<R>,
 }
@@ -52,6 +54,7 @@ impl<R> Job<R> {
             left: len,
             queued: false,
             cancelled: false,
+            barren_deaths: 0,
             reply: Some(job.reply),
         }
     }
@@ -186,7 +189,7 @@ impl<R> Slab<R> {
     pub(super) fn remove(&mut self, key: Key) -> Option<Job<R>> {
         self.get(key)?;
         let entry = &mut self.entries[key.at as usize];
-        entry.generation = entry.generation.wrapping_add(1).max(1) & 0x7FFF_FFFF;
+        entry.generation = (entry.generation.wrapping_add(1) & 0x7FFF_FFFF).max(1);
         self.free.push(key.at);
         entry.job.take()
     }
@@ -205,5 +208,31 @@ impl<R> Slab<R> {
                 generation: entry.generation,
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first job's key was 0 again after two thousand million others, and 0 says that a
+    /// job has no key yet: it could not be cancelled.
+    #[test]
+    fn no_key_is_zero() {
+        let job = || {
+            Job::new(NewJob {
+                function: [0; 4],
+                setup: None,
+                timeout: None,
+                items: Bundle::default(),
+                reply: (),
+            })
+        };
+        let mut jobs = Slab::default();
+        jobs.insert(job());
+        jobs.entries[0].generation = 0x7FFF_FFFF;
+        let last = jobs.keys()[0];
+        assert!(jobs.remove(last).is_some());
+        assert_ne!(jobs.insert(job()).to_number(), 0);
     }
 }

@@ -11,16 +11,36 @@ use super::*;
 /// What a worker of the world is like.
 #[derive(Debug, Default)]
 struct FakeWorker {
-    /// Messages that were sent: header and number of items, by ascending number.
-    messages: VecDeque<Header>,
+    /// Messages that were sent, the last one perhaps in part, by ascending number.
+    messages: VecDeque<FakeMessage>,
     slots: HashMap<u32, FakeSlot>,
     /// The position that the first message has come to, once it is begun.
     at: Option<u32>,
     /// Outcomes that were written and not read.
     written: Vec<Batch>,
     last: Option<Current>,
+    /// It was stopped, and does nothing more.
+    halted: bool,
     killed: bool,
     bye: bool,
+}
+
+/// A message on its way.
+#[derive(Debug)]
+struct FakeMessage {
+    header: Header,
+    /// The bytes of its payload.
+    len: u64,
+    /// How many of them have arrived.
+    arrived: u64,
+    /// How many of those the worker has not taken out of the ring.
+    in_ring: u64,
+}
+
+impl FakeMessage {
+    fn is_whole(&self) -> bool {
+        self.arrived == self.len
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +55,9 @@ enum FakeSlot {
 /// The processes of the world.
 #[derive(Debug, Default)]
 struct World {
+    /// How much of payloads a worker's ring holds, if that is little. It is no multiple of an
+    /// item's four bytes, so messages are cut anywhere.
+    ring: Option<u64>,
     workers: Vec<Option<FakeWorker>>,
     wanted: Vec<usize>,
     /// Starts of items, as (job, position); the job is the function's first number.
@@ -47,17 +70,54 @@ impl Outside for World {
         self.wanted.push(slot);
     }
 
-    fn send(&mut self, slot: usize, header: &Header, parts: Parts<'_>, _: u64) -> Option<u64> {
+    fn send(&mut self, slot: usize, header: &Header, parts: Parts<'_>, sent: u64) -> Option<u64> {
+        let ring = self.ring.unwrap_or(u64::MAX);
         let worker = self.workers[slot].as_mut()?;
-        match header.kind {
-            Kind::Job => {
-                worker.slots.insert(header.seq, FakeSlot::Waiting);
-                worker.messages.push_back(*header);
-            }
-            Kind::Bye => worker.bye = true,
-            _ => {}
+        let used: u64 = worker.messages.iter().map(|message| message.in_ring).sum();
+        let len = (4 * parts.entries.len() + parts.bytes.len()) as u64;
+        let part = (ring - used).min(len - sent);
+        if header.kind == Kind::Fragment {
+            // No more of the last message comes.
+            let message = worker.messages.back_mut()?;
+            message.len = message.arrived;
+            return Some(0);
         }
-        Some((4 * parts.entries.len() + parts.bytes.len()) as u64)
+        if sent == 0 {
+            let is_free = worker.messages.iter().all(FakeMessage::is_whole);
+            assert!(is_free, "a message begins in the middle of another one");
+            if part == 0 && len > 0 {
+                return None;
+            }
+            match header.kind {
+                Kind::Job => {
+                    worker.slots.insert(header.seq, FakeSlot::Waiting);
+                    worker.messages.push_back(FakeMessage {
+                        header: *header,
+                        len,
+                        arrived: 0,
+                        in_ring: 0,
+                    });
+                }
+                Kind::Bye => worker.bye = true,
+                _ => {}
+            }
+        }
+        if let Some(message) = worker.messages.back_mut() {
+            assert!(header.kind != Kind::Job || message.header.seq == header.seq);
+            assert!(header.kind != Kind::Job || message.arrived == sent);
+            message.arrived += part;
+            message.in_ring += part;
+        }
+        Some(sent + part)
+    }
+
+    fn has_met(&self, slot: usize, seq: u32) -> bool {
+        let worker = self.workers[slot].as_ref();
+        let first = worker.and_then(|worker| worker.messages.front());
+        first.is_none_or(|first| {
+            let is_begun = worker.is_some_and(|worker| worker.at.is_some());
+            first.header.seq > seq || (first.header.seq == seq && is_begun)
+        })
     }
 
     fn free_slots(&self, _: usize, _: u32) -> u32 {
@@ -82,6 +142,8 @@ impl Outside for World {
             let runs = worker.last == Some(current) && worker.at == Some(current.position);
             runs && {
                 worker.slots.insert(current.seq, FakeSlot::Stopped);
+                // It finds that out when the item ends, before it publishes the outcome.
+                worker.halted = true;
                 true
             }
         })
@@ -107,30 +169,35 @@ impl World {
         state.map(|state| *state = to).is_some()
     }
 
-    /// The worker takes one step: begins an item, or ends the one that it has begun.
+    /// The worker takes one step: takes what has arrived of a message, begins an item, or
+    /// ends the one that it has begun.
     fn step(&mut self, slot: usize) {
         let Some(worker) = &mut self.workers[slot] else {
             return;
         };
-        if worker.killed {
+        // One that was killed may go on until its death is noticed.
+        if worker.halted {
             return;
         }
-        let Some(header) = worker.messages.front().copied() else {
+        let Some(message) = worker.messages.front_mut() else {
             return;
         };
+        let header = message.header;
         let state = worker.slots[&header.seq];
-        let Some(position) = worker.at else {
-            if state == FakeSlot::Taken {
-                worker.messages.pop_front();
-            } else {
-                worker.slots.insert(header.seq, FakeSlot::Running);
-                self.begin(slot, &header, header.first);
-            }
-            return;
-        };
-        if state == FakeSlot::Stopped {
+        if state == FakeSlot::Taken && message.is_whole() {
+            worker.messages.pop_front();
             return;
         }
+        if state == FakeSlot::Waiting {
+            // Before it receives the payload.
+            worker.slots.insert(header.seq, FakeSlot::Running);
+            self.begin(slot, &header, header.first);
+            return;
+        }
+        message.in_ring = 0;
+        let (true, Some(position)) = (message.is_whole(), worker.at) else {
+            return;
+        };
         worker.written.push(Batch {
             seq: header.seq,
             first: position,
@@ -139,6 +206,12 @@ impl World {
                 lengths: vec![0],
             },
         });
+        if state == FakeSlot::Stopped {
+            // It looks before an item begins, not before an outcome is published.
+            worker.halted = true;
+            worker.at = None;
+            return;
+        }
         if position + 1 < header.first + header.count {
             self.begin(slot, &header, position + 1);
         } else {
@@ -146,6 +219,18 @@ impl World {
             worker.messages.pop_front();
             worker.at = None;
         }
+    }
+
+    /// The items of a job that run now.
+    fn running(&self, job: i64) -> Vec<(i64, u32)> {
+        let workers = self.workers.iter().flatten();
+        let items = workers
+            .filter(|worker| !worker.killed)
+            .filter_map(|worker| {
+                let header = worker.messages.front()?.header;
+                Some((header.function[0], worker.at?))
+            });
+        items.filter(|item| item.0 == job).collect()
     }
 
     fn begin(&mut self, slot: usize, header: &Header, position: u32) {
@@ -174,6 +259,11 @@ struct Play {
     ended: HashSet<i64>,
     /// What had started of a job when its cancellation returned.
     started_at_cancel: HashMap<usize, HashSet<(i64, u32)>>,
+    /// The jobs that somebody has cancelled.
+    cancelled: HashSet<i64>,
+    /// What ran when its cancellation said that it was killed.
+    killed: HashSet<(i64, u32)>,
+    is_broken: bool,
 }
 
 impl Play {
@@ -196,7 +286,17 @@ impl Play {
             replies: HashMap::new(),
             ended: HashSet::new(),
             started_at_cancel: HashMap::new(),
+            cancelled: HashSet::new(),
+            killed: HashSet::new(),
+            is_broken: false,
         }
+    }
+
+    /// With rings that hold little.
+    fn with_small_rings(num_workers: usize) -> Self {
+        let mut play = Self::new(num_workers, None);
+        play.world.ring = Some(5);
+        play
     }
 
     fn submit(&mut self, len: u32, timeout: Option<Nanos>) {
@@ -211,6 +311,9 @@ impl Play {
             },
             reply: number,
         };
+        if *self.driver.phase() == Phase::Closing {
+            self.cancelled.insert(number);
+        }
         let key = self.driver.submit(job, self.now, &mut self.world);
         self.keys.push(key);
         self.lens.push(len);
@@ -234,6 +337,7 @@ impl Play {
                 }
             }
         }
+        self.check_end();
         self.hear();
     }
 
@@ -250,10 +354,33 @@ impl Play {
         self.driver.looked(slot, news, self.now, &mut self.world);
     }
 
+    /// The next start that is still wanted: the pool may have broken since it was asked for.
+    fn next_wanted(&mut self) -> Option<usize> {
+        let wanted = |slot: &usize| self.driver.workers()[*slot].state == State::Wanted;
+        self.world.wanted.retain(wanted);
+        self.world.wanted.pop()
+    }
+
     fn launch(&mut self) {
-        if let Some(slot) = self.world.wanted.pop() {
+        if let Some(slot) = self.next_wanted() {
             self.world.workers[slot] = Some(FakeWorker::default());
             self.driver.launched(slot, self.now, &mut self.world);
+        }
+    }
+
+    /// A start fails: before there is a process, or before it says hello.
+    fn fail_start(&mut self) {
+        let lost = WorkerLost::new(1, ProcessEnd::Signaled(9));
+        let failure = StartFailure::Died(lost);
+        let starting = (0..self.world.workers.len()).find(|&slot| {
+            let worker = self.world.workers[slot].as_ref();
+            let has_begun = worker.is_some_and(|worker| worker.last.is_some());
+            self.driver.workers()[slot].state == State::Starting && !has_begun
+        });
+        if let Some(slot) = self.next_wanted().or(starting) {
+            self.world.workers[slot] = None;
+            self.driver
+                .start_failed(&[slot], &failure, self.now, &mut self.world);
         }
     }
 
@@ -281,13 +408,37 @@ impl Play {
         };
         let nth = nth % self.keys.len();
         let before = self.world.started.clone();
-        match self.driver.cancel(key, &mut self.world) {
+        let running = self.world.running(nth as i64);
+        let outcome = self.driver.cancel(key, &mut self.world);
+        // Even if it came too late for what runs: what would follow does not.
+        self.cancelled.insert(nth as i64);
+        match outcome {
             CancelOutcome::TooLate => {}
             CancelOutcome::NotStarted | CancelOutcome::Killed => {
                 self.started_at_cancel.entry(nth).or_insert(before);
             }
             other => panic!("{other:?} is no answer of a process pool"),
         }
+        if outcome == CancelOutcome::Killed {
+            self.killed.extend(running);
+        }
+    }
+
+    fn close(&mut self, how: Shutdown) {
+        if how != Shutdown::Drain {
+            self.cancelled.extend(0..self.keys.len() as i64);
+        }
+        self.driver.shutdown(how, &mut self.world);
+    }
+
+    fn abort(&mut self) {
+        self.close(Shutdown::Abort);
+    }
+
+    fn break_down(&mut self) {
+        let why = "for this reason".to_owned();
+        self.driver.break_down(why, &mut self.world);
+        self.is_broken = true;
     }
 
     fn hear(&mut self) {
@@ -326,8 +477,27 @@ impl Play {
         assert!(!self.world.started_twice, "an item has started twice");
     }
 
+    /// A pool that says it is finished, whenever it is asked, has no process and no news:
+    /// nobody would look after them any more.
+    fn check_end(&self) {
+        if self.driver.is_finished() {
+            let living = self.world.workers.iter().flatten().count();
+            assert_eq!(living, 0, "processes are left");
+            let vacant = self.driver.workers().iter().all(Worker::is_vacant);
+            assert!(vacant, "starts are wanted");
+            let told: usize = self.told.values().map(HashMap::len).sum();
+            assert_eq!(told as u32, self.lens.iter().sum(), "news are left");
+        }
+    }
+
     /// Lets everything happen that can, and checks how it ended.
-    fn finish(mut self) {
+    fn finish(self) {
+        self.finish_and_tell();
+    }
+
+    /// As `finish`; how each item has ended.
+    fn finish_and_tell(mut self) -> HashMap<(i64, u32), &'static str> {
+        let mut ends = HashMap::new();
         self.driver.shutdown(Shutdown::Drain, &mut self.world);
         for round in 0..10_000 {
             while !self.world.wanted.is_empty() {
@@ -342,9 +512,11 @@ impl Play {
                     .is_some_and(|worker| worker.killed || worker.bye);
                 if gone {
                     self.die(slot);
+                    self.check_end();
                 }
             }
             self.tick(MILLI);
+            self.check_end();
             self.hear();
             if self.driver.is_finished() {
                 break;
@@ -364,20 +536,27 @@ impl Play {
                     "delivered" | "lost" | "timed out" | "killed" => {
                         assert!(started, "{what} unstarted")
                     }
+                    // Nobody waits for what runs when a pool breaks.
+                    "undeliverable" if self.is_broken => {}
                     _ => assert!(!started, "{what}, but it has started"),
                 }
+                let nobody_asked = !self.cancelled.contains(&(number as i64));
+                let is_cancelled = matches!(what, "cancelled" | "killed");
+                assert!(!(is_cancelled && nobody_asked), "{what} unasked");
                 if let Some(before) = self.started_at_cancel.get(&number) {
                     let began_before = before.contains(&(number as i64, position));
                     assert!(!started || began_before, "started after its cancellation");
                 }
+                ends.insert((number as i64, position), what);
             }
         }
+        ends
     }
 }
 
 /// Calls `play` with every list of `depth` choices.
-fn every_order(choices: &[u8], depth: usize, play: &mut impl FnMut(&[u8])) {
-    fn go(choices: &[u8], depth: usize, list: &mut Vec<u8>, play: &mut impl FnMut(&[u8])) {
+fn every_order<C: Copy>(choices: &[C], depth: usize, play: &mut impl FnMut(&[C])) {
+    fn go<C: Copy>(choices: &[C], depth: usize, list: &mut Vec<C>, play: &mut impl FnMut(&[C])) {
         if list.len() == depth {
             return play(list);
         }
@@ -437,6 +616,45 @@ fn every_order_with_time_limits_and_one_item_per_worker_ends_each_item_once() {
     });
 }
 
+#[test]
+fn every_order_with_starts_that_fail_and_shutdowns_ends_each_item_once() {
+    #[derive(Clone, Copy)]
+    enum Event {
+        Choice(u8),
+        StartFails,
+        Submit,
+        Close(Shutdown),
+    }
+    const LAUNCH: u8 = 3;
+    let choices = [
+        Event::Choice(STEP_0),
+        Event::Choice(LOOK_0),
+        Event::Choice(DIE_0),
+        Event::Choice(LAUNCH),
+        Event::StartFails,
+        Event::Submit,
+        Event::Close(Shutdown::Drain),
+        Event::Close(Shutdown::CancelQueued),
+        Event::Close(Shutdown::Abort),
+    ];
+    every_order(&choices, 5, &mut |list| {
+        let mut play = Play::new(1, None);
+        play.submit(2, None);
+        play.launch();
+        for &event in list {
+            match event {
+                Event::Choice(choice) => play.happen(choice),
+                Event::StartFails => play.fail_start(),
+                Event::Submit => play.submit(1, None),
+                Event::Close(how) => play.close(how),
+            }
+            play.check_end();
+            play.hear();
+        }
+        play.finish();
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -473,7 +691,7 @@ proptest! {
         for choice in choices {
             play.happen(choice);
         }
-        play.driver.shutdown(Shutdown::Abort, &mut play.world);
+        play.abort();
         play.finish();
     }
 }
@@ -486,7 +704,7 @@ fn three_failed_starts_in_a_row_end_everything_with_the_reason() {
         let slot = play.world.wanted.pop().expect("a start is wanted");
         let failure = StartFailure::Error("no more processes".to_owned());
         play.driver
-            .start_failed(slot, &failure, play.now, &mut play.world);
+            .start_failed(&[slot], &failure, play.now, &mut play.world);
         play.tick(1_000 * MILLI);
     }
     play.hear();
@@ -522,10 +740,223 @@ fn a_silent_pool_has_nothing_to_wait_for() {
         play.tick(2 * MILLI);
         play.look(0);
     }
+    // Once more, to see that the item was begun at all.
+    let last = play.driver.next_tick().expect("a last look");
+    play.tick(last - play.now);
     assert_eq!(play.driver.next_tick(), None, "one long item");
     play.world.step(0);
     play.look(0);
     play.hear();
     assert_eq!(play.driver.next_tick(), None, "idle");
     play.finish();
+}
+
+#[test]
+fn a_message_that_its_worker_does_not_begin_moves_to_an_idle_one() {
+    let mut play = Play::new(2, None);
+    play.submit(1, None);
+    play.submit(1, None);
+    play.launch();
+    play.launch();
+    for slot in 0..2 {
+        play.driver.ready(slot);
+        play.world.step(slot);
+        play.world.step(slot);
+        play.look(slot);
+    }
+    play.hear();
+    play.submit(1, None);
+    let first = play
+        .driver
+        .workers()
+        .iter()
+        .position(|worker| !worker.flights.is_empty());
+    let stopped = first.expect("somebody was sent it");
+    play.tick(LONG_PATIENCE);
+    assert!(play.driver.workers()[stopped].flights.is_empty());
+    assert!(!play.driver.workers()[1 - stopped].flights.is_empty());
+    play.submit(1, None);
+    assert!(
+        play.driver.workers()[stopped].flights.is_empty(),
+        "it is not trusted"
+    );
+    let exit_timeout = nanos(play.driver.settings.exit_timeout);
+    play.tick(exit_timeout);
+    assert!(play.driver.workers()[stopped].is_doomed());
+    play.finish();
+}
+
+#[test]
+fn an_item_past_its_limit_is_told_as_such() {
+    let mut play = Play::new(1, None);
+    play.submit(2, Some(200 * MICRO));
+    play.launch();
+    play.driver.ready(0);
+    play.world.step(0);
+    play.tick(300 * MICRO);
+    play.die(0);
+    play.hear();
+    assert_eq!(play.told[&0], HashMap::from([(0, "timed out")]));
+    play.finish();
+}
+
+#[test]
+fn an_abort_kills_what_runs() {
+    let mut play = Play::new(1, None);
+    play.submit(2, None);
+    play.launch();
+    play.driver.ready(0);
+    play.world.step(0);
+    play.abort();
+    let worker = play.world.workers[0].as_ref();
+    assert!(worker.is_some_and(|worker| worker.killed));
+    play.die(0);
+    play.hear();
+    assert_eq!(
+        play.told[&0],
+        HashMap::from([(0, "killed"), (1, "cancelled")])
+    );
+    play.finish();
+}
+
+// ---- Rings that hold little -----------------------------------------------------------
+
+#[test]
+fn every_order_with_messages_in_pieces_ends_each_item_once() {
+    let choices = [STEP_0, STEP_1, LOOK_0, DIE_0, TICK];
+    every_order(&choices, 5, &mut |list| {
+        let mut play = Play::with_small_rings(2);
+        play.submit(3, None);
+        play.submit(1, None);
+        play.submit(2, None);
+        play.launch();
+        play.launch();
+        for &choice in list {
+            play.happen(choice);
+        }
+        play.finish();
+    });
+}
+
+/// One worker with a small ring and a pace at which messages may wait behind the one that
+/// runs: item 0 of job 2 runs, and a part of job 3 is sent.
+fn one_runs_and_one_is_half_sent() -> Play {
+    let mut play = Play::with_small_rings(1);
+    play.submit(1, None);
+    play.launch();
+    play.driver.ready(0);
+    for _ in 0..2 {
+        play.world.step(0);
+        play.world.step(0);
+        play.look(0);
+        play.submit(1, None);
+    }
+    play.hear();
+    play.world.step(0);
+    play.submit(3, None);
+    let worker = play.world.workers[0].as_ref().unwrap();
+    let last = worker.messages.back().unwrap();
+    assert!(worker.at.is_some() && !last.is_whole(), "{worker:?}");
+    play
+}
+
+#[test]
+fn cancelling_a_task_that_is_half_sent_harms_no_other_one() {
+    let mut play = one_runs_and_one_is_half_sent();
+    play.cancel(3);
+    if play.world.workers[0].as_ref().unwrap().killed {
+        play.die(0);
+    }
+    let ends = play.finish_and_tell();
+    assert_eq!(ends[&(2, 0)], "delivered", "the innocent one");
+    assert_eq!([0, 1, 2].map(|at| ends[&(3, at)]), ["cancelled"; 3]);
+}
+
+#[test]
+fn every_order_of_cancels_with_a_task_half_sent_ends_each_item_once() {
+    let [cancel_2, cancel_3] = [7 + 9 * 3, 7 + 9 * 5];
+    assert_eq!((cancel_2 / 16, cancel_3 / 16), (2, 3));
+    let choices = [STEP_0, LOOK_0, cancel_2, cancel_3, DIE_0, TICK];
+    every_order(&choices, 5, &mut |list| {
+        let mut play = one_runs_and_one_is_half_sent();
+        for &choice in list {
+            play.happen(choice);
+        }
+        play.finish();
+    });
+}
+
+// ---- A worker that is stopped after its last look -------------------------------------
+
+#[test]
+fn what_was_killed_has_no_result_though_its_worker_publishes_one() {
+    let choices = [STEP_0, LOOK_0, CANCEL_0, TICK, DIE_0];
+    every_order(&choices, 6, &mut |list| {
+        let mut play = Play::new(1, None);
+        play.submit(2, None);
+        play.launch();
+        for &choice in list {
+            play.happen(choice);
+        }
+        let killed = play.killed.clone();
+        let ends = play.finish_and_tell();
+        for item in killed {
+            assert_ne!(ends[&item], "delivered", "{item:?} in {list:?}");
+        }
+    });
+}
+
+#[test]
+fn a_stopped_worker_publishes_one_more_outcome() {
+    // The world of the test above does what real workers do.
+    let mut play = Play::new(1, None);
+    play.submit(2, None);
+    play.launch();
+    play.world.step(0);
+    play.cancel(0);
+    assert_eq!(Vec::from_iter(&play.killed), [&(0, 0)]);
+    assert!(play.world.workers[0].as_ref().unwrap().killed);
+    play.world.step(0);
+    play.world.step(0);
+    assert_eq!(play.world.workers[0].as_ref().unwrap().written.len(), 1);
+}
+
+// ---- A pool that breaks ---------------------------------------------------------------
+
+/// Plays orders of a few events in which a pool breaks while it has starts in all states.
+fn break_in_every_order(events: &[u8]) {
+    const LAUNCH: u8 = 3;
+    const READY_0: u8 = 8;
+    const BREAK: u8 = u8::MAX;
+    assert_eq!((LAUNCH % 9, READY_0 % 9), (3, 8));
+    every_order(events, 5, &mut |list| {
+        let mut play = Play::new(2, None);
+        play.submit(2, None);
+        play.submit(1, None);
+        if events.contains(&STEP_0) {
+            play.launch();
+            play.launch();
+        }
+        for &event in list {
+            match event {
+                BREAK => play.break_down(),
+                event => play.happen(event),
+            }
+        }
+        play.break_down();
+        play.hear();
+        assert_eq!(play.ended.len(), 2, "everything has an end at once");
+        play.finish();
+    });
+}
+
+#[test]
+fn a_pool_that_breaks_while_workers_run_ends() {
+    break_in_every_order(&[STEP_0, STEP_1, 8, TICK, u8::MAX]);
+}
+
+#[test]
+fn a_pool_that_breaks_while_starts_are_wanted_ends() {
+    break_in_every_order(&[3, 8, DIE_0, TICK, u8::MAX]);
+    break_in_every_order(&[STEP_0, LOOK_0, DIE_0, u8::MAX]);
 }

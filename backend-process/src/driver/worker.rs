@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use taskfarm_core::remote::Setup;
 
-use super::{Key, LONG, MAX_DEPTH, Nanos, PATIENCE, SUPPLY};
+use super::{Key, LONG, LONG_PATIENCE, MAX_DEPTH, Nanos, PATIENCE, SUPPLY};
 use crate::page::Current;
 
 /// Where a worker is in its life.
@@ -41,6 +41,7 @@ pub(crate) enum Doom {
     TimedOut,
     Cancelled,
     Protocol,
+    Stuck,
 }
 
 /// A message that a worker has, or is being sent.
@@ -55,6 +56,8 @@ pub(crate) struct Flight {
     /// The position after the last.
     pub(crate) end: u32,
     pub(crate) timed: bool,
+    /// Whether its worker was stopped in it: what it ends from then on counts as killed.
+    pub(crate) stopped: bool,
 }
 
 impl Flight {
@@ -68,9 +71,19 @@ impl Flight {
 #[derive(Debug)]
 pub(super) enum Outgoing {
     Setup(Arc<Setup>),
-    Job { seq: u32 },
+    Job {
+        seq: u32,
+    },
+    /// The rest of the payload of the last job does not come.
+    Abandon,
     Stop(u64),
     Bye,
+}
+
+impl Outgoing {
+    pub(super) fn is_job(&self, wanted: u32) -> bool {
+        matches!(self, Self::Job { seq } if *seq == wanted)
+    }
 }
 
 /// One place for a worker process.
@@ -96,8 +109,11 @@ pub(crate) struct Worker {
     pub(super) silent_looks: u32,
     /// When it last spoke, or was given the first message after a pause.
     pub(super) last_word: Nanos,
-    pub(super) has_spoken: bool,
     pub(super) tried_taking: bool,
+    pub(super) tried_replacing: bool,
+    /// The message that was taken back though it was its only one: until it comes to that,
+    /// it may not be able to run, and gets nothing more.
+    pub(super) suspect: Option<u32>,
     /// The flights that have landed since `last_word`.
     landed: u32,
     /// The mean time of a message.
@@ -126,8 +142,9 @@ impl Worker {
             look: None,
             silent_looks: 0,
             last_word: 0,
-            has_spoken: false,
             tried_taking: false,
+            tried_replacing: false,
+            suspect: None,
             landed: 0,
             pace: None,
             limit: None,
@@ -222,7 +239,8 @@ impl Worker {
     }
 
     fn takes_jobs(&self) -> bool {
-        matches!(self.state, State::Starting | State::Ready) && self.budget != Some(0)
+        let is_up = matches!(self.state, State::Starting | State::Ready);
+        is_up && self.budget != Some(0) && self.suspect.is_none()
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -241,11 +259,17 @@ impl Worker {
         }
     }
 
-    /// From when on its waiting messages should be taken back for an idle worker, if there
-    /// are any that can be.
+    /// From when on its messages should be taken back for an idle worker, if there are any
+    /// that can be: even the first one may not have begun, if the process does not run.
     pub(super) fn out_of_patience(&self) -> Option<Nanos> {
-        let can_be = self.waiting() > 0 && self.outbox.is_empty() && !self.tried_taking;
-        can_be.then_some(self.last_word + PATIENCE)
+        let is_up = matches!(self.state, State::Starting | State::Ready);
+        let has_some = is_up && !self.flights.is_empty() && self.outbox.is_empty();
+        let can_be = has_some && !self.tried_taking;
+        let patience = match self.flights.len() {
+            1 => LONG_PATIENCE,
+            _ => PATIENCE,
+        };
+        can_be.then_some(self.last_word + patience)
     }
 
     pub(super) fn flights_of(&self, key: Key) -> Vec<Flight> {
@@ -276,6 +300,7 @@ impl Worker {
             self.landed = 0;
         }
         self.tried_taking = false;
+        self.tried_replacing = false;
         let seq = self.next_seq;
         self.next_seq = self.next_seq.wrapping_add(1);
         self.flights.push_back(Flight {
@@ -285,8 +310,17 @@ impl Worker {
             next: range.start,
             end: range.end,
             timed,
+            stopped: false,
         });
         seq
+    }
+
+    /// The worker will not end what it has begun of this message.
+    pub(super) fn stop_flight(&mut self, seq: u32) {
+        let mut flights = self.flights.iter_mut();
+        if let Some(flight) = flights.find(|flight| flight.seq == seq) {
+            flight.stopped = true;
+        }
     }
 
     /// The flight at this index has all its outcomes.
@@ -303,8 +337,8 @@ impl Worker {
 
     /// Some outcomes came: learns how fast it is, and how much it should have in supply.
     pub(super) fn spoke(&mut self, now: Nanos) {
-        self.has_spoken = true;
         self.tried_taking = false;
+        self.tried_replacing = false;
         if self.landed > 0 {
             let each = now.saturating_sub(self.last_word) / Nanos::from(self.landed);
             let pace = self.pace.map_or(each, |pace| (3 * pace + each) / 4).max(1);

@@ -1,12 +1,13 @@
 //! What a pool does when nothing goes wrong.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use taskfarm_core::{Executor, SameBinaryExt, Shutdown, TaskErrorKind};
-use taskfarm_process::{ProcessPool, StartMethod};
+use taskfarm_process::{ProcessPool, StartMethod, WorkerState};
 
 use crate::Case;
-use crate::support::{builder, children, eventually, num_descriptors, pool, warm_up};
+use crate::scratch::{Scratch, append, lines};
+use crate::support::{builder, children, eventually, idle_workers, num_descriptors, pool, warm_up};
 
 pub(crate) const CASES: &[Case] = &[
     ("basics::a_map_keeps_input_order", a_map_keeps_input_order),
@@ -285,17 +286,45 @@ fn many_pools_live_at_once(method: StartMethod) {
     }
 }
 
+/// As an item carries it.
+fn number_of(method: StartMethod) -> u8 {
+    match method {
+        StartMethod::Zygote => 0,
+        StartMethod::Exec => 1,
+        _ => 2,
+    }
+}
+
+fn method_of(number: u8) -> StartMethod {
+    [StartMethod::Zygote, StartMethod::Exec, StartMethod::Fork][usize::from(number)]
+}
+
+/// With the start method of the case inside, too: a worker has one thread, so that even
+/// [`StartMethod::Fork`] may be used there.
 fn a_task_opens_a_pool_of_its_own(method: StartMethod) {
     let pool = pool(method, 2);
+    let items = (0..4).map(|n| (n, number_of(method)));
+    let items: Vec<(u64, u8)> = items.collect();
     let sums: Vec<u64> = pool
-        .map(0..4_u64, |n| {
-            let inner = ProcessPool::new(2).unwrap();
+        .map(items, |(n, method)| {
+            let inner = crate::support::pool(method_of(method), 2);
             let squares: Vec<u64> = inner.map(0..=n, |n| n * n).collect().unwrap();
+            drop(inner);
+            assert_eq!(children(), [], "of the worker");
+            one_thread_is_left();
             squares.iter().sum()
         })
         .collect()
         .unwrap();
     assert_eq!(sums, [0, 1, 5, 14]);
+}
+
+/// A thread that was joined is still listed for a moment.
+fn one_thread_is_left() {
+    eventually("one thread is left", || {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        (threads.count() == 1).then_some(())
+    });
 }
 
 fn endless_recursion_of_pools_is_an_error(method: StartMethod) {
@@ -312,21 +341,57 @@ fn endless_recursion_of_pools_is_an_error(method: StartMethod) {
     );
 }
 
+/// Two workers are held in the third item of a chunk each, with what they report beside what
+/// their items say of themselves.
 fn workers_tell_what_they_do(method: StartMethod) {
+    const CHUNK: u32 = 4;
+    let scratch = Scratch::new();
+    let (inside, go) = (scratch.file("inside"), scratch.file("go"));
+    let item = |n| (n, inside.clone(), go.clone());
+    let items: Vec<(u32, String, String)> = (0..2 * CHUNK).map(item).collect();
     let pool = pool(method, 2);
-    let handle = pool.submit(0_u32, |n| {
-        std::thread::sleep(Duration::from_millis(300));
-        n
+    let started = Instant::now();
+    let results: Vec<u32> = std::thread::scope(|scope| {
+        let map = scope.spawn(|| {
+            let map = pool.map(items, |(n, inside, go)| {
+                if n % CHUNK == 2 {
+                    append(&inside, format!("{n} {}", std::process::id()));
+                    eventually("it may go on", || (!lines(&go).is_empty()).then_some(()));
+                }
+                n
+            });
+            map.chunk_size(CHUNK as usize).collect().unwrap()
+        });
+        let held = eventually("both workers are in their third item", || {
+            Some(lines(&inside)).filter(|lines| lines.len() == 2)
+        });
+        let workers = eventually("the first two items of each are known to be done", || {
+            let workers = pool.workers();
+            let known = workers.iter().filter(|worker| worker.items_done == 2);
+            (known.count() == 2).then_some(workers)
+        });
+        let now = Instant::now();
+        let mut jobs = Vec::new();
+        for line in held {
+            let (n, pid) = line.split_once(' ').unwrap();
+            let pid: u32 = pid.parse().unwrap();
+            let worker = workers.iter().find(|worker| worker.pid == pid).unwrap();
+            let item = worker.item.unwrap();
+            assert_eq!(worker.state, WorkerState::Busy);
+            assert_eq!(item.position, n.parse::<usize>().unwrap() % CHUNK as usize);
+            assert!(started <= item.since && item.since <= now);
+            assert!(worker.bytes_in_flight > 0);
+            jobs.push(item.job);
+        }
+        assert_ne!(jobs[0], jobs[1]);
+        append(&go, "go");
+        map.join().unwrap()
     });
-    let worker = crate::support::worker_at(&pool, 0);
-    let item = worker.item.unwrap();
-    assert!(item.since.elapsed() < Duration::from_secs(5));
-    assert!(worker.bytes_in_flight > 0);
-    handle.join().unwrap();
-    let workers = crate::support::idle_workers(&pool, pool.workers().len());
-    let done: u64 = workers.iter().map(|worker| worker.items_done).sum();
-    assert_eq!(done, 1);
-    assert!(workers.iter().all(|worker| worker.item.is_none()));
+    assert_eq!(results, Vec::from_iter(0..2 * CHUNK));
+    for worker in idle_workers(&pool, 2) {
+        assert_eq!((worker.item, worker.items_done), (None, u64::from(CHUNK)));
+        assert_eq!(worker.bytes_in_flight, 0);
+    }
 }
 
 fn cpu_ticks(pid: u32) -> u64 {
@@ -359,49 +424,58 @@ fn an_idle_pool_uses_no_cpu(method: StartMethod) {
     long.join().unwrap();
 }
 
+/// The last item of the chunk does not end before all others have been delivered.
 fn a_long_item_does_not_hold_back(method: StartMethod) {
+    let scratch = Scratch::new();
+    let go = scratch.file("go");
     let pool = pool(method, 1);
-    let started = std::time::Instant::now();
+    let items: Vec<(u32, String)> = (0..50).map(|n| (n, go.clone())).collect();
     let results = pool
-        .map(0..50_u64, |n| {
+        .map(items, |(n, go)| {
             if n == 49 {
-                std::thread::sleep(Duration::from_millis(500));
+                wait_for_a_line(&go);
             }
             n
         })
         .chunk_size(50)
         .as_completed()
         .unwrap();
-    let mut early = 0;
-    for result in results {
-        assert!(result.1.is_ok());
-        if started.elapsed() < Duration::from_millis(400) {
-            early += 1;
+    let mut delivered = Vec::new();
+    for (index, result) in results {
+        assert_eq!(result.unwrap() as usize, index);
+        delivered.push(index);
+        if delivered.len() == 49 {
+            append(&go, "go");
         }
     }
-    assert_eq!(early, 49);
+    assert_eq!(delivered, Vec::from_iter(0..50));
 }
 
+fn wait_for_a_line(path: &str) {
+    eventually("it may go on", || (!lines(path).is_empty()).then_some(()));
+}
+
+/// Two tasks hold both workers, with others behind them; one of the two goes on, and the
+/// other one does not before all the others have ended.
 fn a_short_task_moves(method: StartMethod) {
+    let scratch = Scratch::new();
+    let files = ["first", "second"].map(|name| scratch.file(name));
     let pool = pool(method, 2);
     warm_up(&pool, 2);
-    let started = std::time::Instant::now();
-    let naps = [400, 400, 1, 1, 1, 1_u64];
-    let handles: Vec<_> = naps
-        .iter()
-        .map(|&nap| {
-            pool.submit(nap, |nap| {
-                std::thread::sleep(Duration::from_millis(nap));
-                nap
-            })
-        })
-        .collect();
-    for handle in handles {
-        handle.join().unwrap();
+    let hold = |path: &String| pool.submit(path.clone(), |path| wait_for_a_line(&path));
+    let [first, second] = files.each_ref().map(hold);
+    let others: Vec<_> = (0..20_u32).map(|n| pool.submit(n, |n| n)).collect();
+    eventually("both workers are held", || {
+        let workers = pool.workers();
+        let held = workers.iter().filter(|worker| worker.item.is_some());
+        (held.count() == 2).then_some(())
+    });
+    append(&files[1], "go");
+    second.join().unwrap();
+    for (n, handle) in others.into_iter().enumerate() {
+        assert_eq!(handle.join().unwrap(), n as u32);
     }
-    assert!(
-        started.elapsed() < Duration::from_millis(700),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(!first.is_finished());
+    append(&files[0], "go");
+    first.join().unwrap();
 }

@@ -6,6 +6,7 @@ use taskfarm_core::{CancelOutcome, Executor, SameBinaryExt, Shutdown, TaskErrorK
 use taskfarm_process::StartMethod;
 
 use crate::Case;
+use crate::scratch::{Scratch, append, lines};
 use crate::support::{eventually, idle_workers, is_alive, pool, worker_at};
 
 pub(crate) const CASES: &[Case] = &[
@@ -42,6 +43,10 @@ fn sleep_for_ever(_: u32) {
     }
 }
 
+fn wait_for_a_line(path: &str) {
+    eventually("it may go on", || (!lines(path).is_empty()).then_some(()));
+}
+
 fn a_running_task_is_killed(method: StartMethod) {
     let pool = pool(method, 1);
     let handle = pool.submit(0, sleep_for_ever);
@@ -56,15 +61,13 @@ fn a_running_task_is_killed(method: StartMethod) {
 
 fn a_waiting_task_never_starts(method: StartMethod) {
     let pool = pool(method, 1);
-    let path = std::env::temp_dir().join(format!("taskfarm-never-{}", std::process::id()));
-    let running = pool.submit((), |()| std::thread::sleep(Duration::from_millis(100)));
+    let scratch = Scratch::new();
+    let path = scratch.file("started");
+    let go = scratch.file("go");
+    let running = pool.submit(go.clone(), |go| wait_for_a_line(&go));
     worker_at(&pool, 0);
     let waiting: Vec<_> = (0..10)
-        .map(|_| {
-            pool.submit(path.clone(), |path| {
-                std::fs::write(path, "started").unwrap()
-            })
-        })
+        .map(|_| pool.submit(path.clone(), |path| append(&path, "started")))
         .collect();
     for handle in &waiting {
         assert_eq!(handle.cancel(), CancelOutcome::NotStarted);
@@ -72,10 +75,11 @@ fn a_waiting_task_never_starts(method: StartMethod) {
     for handle in waiting {
         assert!(handle.join().unwrap_err().is_cancelled());
     }
+    append(&go, "go");
     running.join().unwrap();
     assert_eq!(pool.stats().replaced, 0, "nobody had to die");
     drop(pool);
-    assert!(!path.exists());
+    assert_eq!(lines(&path), Vec::<String>::new());
 }
 
 fn a_finished_task_is_too_late(method: StartMethod) {
@@ -121,8 +125,10 @@ fn an_abort_ends_endless_tasks(method: StartMethod) {
 
 fn a_shutdown_that_cancels(method: StartMethod) {
     let pool = pool(method, 1);
-    let running = pool.submit(7, |n: u32| {
-        std::thread::sleep(Duration::from_millis(100));
+    let scratch = Scratch::new();
+    let go = scratch.file("go");
+    let running = pool.submit((7, go.clone()), |(n, go): (u32, String)| {
+        wait_for_a_line(&go);
         n
     });
     worker_at(&pool, 0);
@@ -131,6 +137,8 @@ fn a_shutdown_that_cancels(method: StartMethod) {
     for handle in waiting {
         assert!(handle.join().unwrap_err().is_cancelled());
     }
+    assert!(!running.is_finished());
+    append(&go, "go");
     assert_eq!(running.join().unwrap(), 7);
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
-use taskfarm_core::{ErrorPolicy, SameBinaryExt, TaskErrorKind};
+use taskfarm_core::{ErrorPolicy, SameBinaryExt, TaskError, TaskErrorKind};
 use taskfarm_process::StartMethod;
 
 use crate::Case;
@@ -29,36 +29,56 @@ pub(crate) const CASES: &[Case] = &[
         "data::a_hundred_bad_items_harm_none_of_a_hundred_good_ones",
         bad_items_harm_no_good_ones,
     ),
+    (
+        "data::a_hundred_bad_results_harm_none_of_a_hundred_good_ones",
+        bad_results_harm_no_good_ones,
+    ),
 ];
 
+/// Bytes that tell their place and `seed`, made fast, without optimisation, too.
 fn pattern(len: usize, seed: usize) -> Vec<u8> {
-    (0..len).map(|at| (at ^ (at >> 8) ^ seed) as u8).collect()
+    const BLOCK: usize = 64 << 10;
+    let block: Vec<u8> = (0..BLOCK).map(|at| (at ^ (at >> 8) ^ seed) as u8).collect();
+    let mut bytes = Vec::with_capacity(len + BLOCK);
+    while bytes.len() < len {
+        let number = bytes.len() / BLOCK;
+        bytes.extend_from_slice(&block);
+        let at = bytes.len() - BLOCK;
+        bytes[at..at + 8].copy_from_slice(&number.to_ne_bytes());
+    }
+    bytes.truncate(len);
+    bytes
 }
 
-fn reverse(bytes: ByteBuf) -> ByteBuf {
-    let mut bytes = bytes.into_vec();
-    bytes.reverse();
-    ByteBuf::from(bytes)
+/// What workers do: the second half goes to the front.
+fn swap_halves(bytes: ByteBuf) -> ByteBuf {
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    ByteBuf::from([second, first].concat())
+}
+
+/// The opposite.
+fn swap_back(bytes: &[u8]) -> Vec<u8> {
+    let (second, first) = bytes.split_at(bytes.len().div_ceil(2));
+    [first, second].concat()
 }
 
 fn a_hundred_mebibytes(method: StartMethod) {
     let pool = pool(method, 2);
     let big = pattern(100 << 20, 1);
-    let mut back = pool
-        .submit(ByteBuf::from(big.clone()), reverse)
-        .join()
-        .unwrap()
-        .into_vec();
-    back.reverse();
-    assert!(back == big);
+    let handle = pool.submit(ByteBuf::from(big.clone()), swap_halves);
+    assert!(swap_back(&handle.join().unwrap()) == big);
 }
 
 fn all_workers_answer_while_more(method: StartMethod) {
     let pool = pool(method, 2);
     let items = (0..20).map(|seed| ByteBuf::from(pattern(10 << 20, seed)));
-    let results: Vec<ByteBuf> = pool.map(items, reverse).chunk_size(1).collect().unwrap();
+    let results: Vec<ByteBuf> = pool
+        .map(items, swap_halves)
+        .chunk_size(1)
+        .collect()
+        .unwrap();
     for (seed, bytes) in results.into_iter().enumerate() {
-        assert!(reverse(bytes).into_vec() == pattern(10 << 20, seed));
+        assert!(swap_back(&bytes) == pattern(10 << 20, seed));
     }
 }
 
@@ -91,12 +111,13 @@ fn sizes_around_every_border(method: StartMethod) {
         .iter()
         .map(|len| ByteBuf::from(pattern(*len, *len)))
         .collect();
-    let results: Vec<ByteBuf> = pool.map(items, reverse).chunk_size(1).collect().unwrap();
+    let results: Vec<ByteBuf> = pool
+        .map(items, swap_halves)
+        .chunk_size(1)
+        .collect()
+        .unwrap();
     for (len, bytes) in sizes.into_iter().zip(results) {
-        assert!(
-            reverse(bytes).into_vec() == pattern(len, len),
-            "{len} bytes"
-        );
+        assert!(swap_back(&bytes) == pattern(len, len), "{len} bytes");
     }
 }
 
@@ -142,31 +163,60 @@ impl<'de> Deserialize<'de> for Awkward {
     }
 }
 
+/// A hundred good items; a hundred bad ones, of which half cannot be encoded, and half
+/// cannot be decoded.
 fn bad_items_harm_no_good_ones(method: StartMethod) {
     let pool = pool(method, 2);
     let items: Vec<Awkward> = (0..200)
         .map(|n| Awkward(n % 2 * (1 + n / 2 % 2), n))
         .collect();
     let outcomes = pool
+        .map(items, |item| item)
+        .chunk_size(7)
+        .on_error(ErrorPolicy::Collect)
+        .outcomes()
+        .unwrap();
+    assert_eq!(outcomes.len(), 200);
+    for (n, outcome) in (0..).zip(outcomes) {
+        let outcome = outcome.map(|item| item.1).map_err(what_is_wrong);
+        let expected = match n % 4 {
+            1 => Err("not encodable"),
+            3 => Err("not decodable"),
+            _ => Ok(n),
+        };
+        assert_eq!(outcome, expected, "{n}");
+    }
+    assert_eq!(pool.stats().replaced, 0, "the workers live");
+}
+
+fn bad_results_harm_no_good_ones(method: StartMethod) {
+    let pool = pool(method, 2);
+    let items: Vec<Awkward> = (0..200).map(|n| Awkward(0, n)).collect();
+    let outcomes = pool
         .map(items, |item| {
-            Awkward(if item.1 % 20 == 0 { 1 } else { 0 }, item.1)
+            Awkward(item.1 % 2 * (1 + item.1 / 2 % 2), item.1)
         })
         .chunk_size(7)
         .on_error(ErrorPolicy::Collect)
         .outcomes()
         .unwrap();
-    for (n, outcome) in outcomes.into_iter().enumerate() {
-        let n = n as u32;
-        match outcome {
-            Ok(item) => assert!(n.is_multiple_of(2) && !n.is_multiple_of(20) && item.1 == n),
-            Err(error) => match error.kind() {
-                TaskErrorKind::NotEncodable(_) => {
-                    assert!(n.is_multiple_of(20) || (n / 2).is_multiple_of(2), "{n}")
-                }
-                TaskErrorKind::NotDecodable(_) => assert!(n % 2 == 1 && n / 2 % 2 == 1, "{n}"),
-                other => panic!("{n}: {other:?}"),
-            },
-        }
+    assert_eq!(outcomes.len(), 200);
+    for (n, outcome) in (0..).zip(outcomes) {
+        let outcome = outcome.map(|item| item.1).map_err(what_is_wrong);
+        let expected = match n % 4 {
+            1 => Err("not encodable"),
+            3 => Err("not decodable"),
+            _ => Ok(n),
+        };
+        assert_eq!(outcome, expected, "{n}");
     }
     assert_eq!(pool.stats().replaced, 0, "the workers live");
+}
+
+fn what_is_wrong(error: TaskError) -> &'static str {
+    match error.kind() {
+        TaskErrorKind::NotEncodable(_) => "not encodable",
+        TaskErrorKind::NotDecodable(_) => "not decodable",
+        _ => "something else",
+    }
 }

@@ -7,8 +7,10 @@ use taskfarm_core::{ErrorPolicy, ProcessEnd, SameBinaryExt, TaskErrorKind, Worke
 use taskfarm_process::{ProcessPool, StartMethod};
 
 use crate::Case;
+use crate::scratch::{Scratch, lines};
 use crate::support::{
-    builder, eventually, idle_workers, is_alive, pool, signal, warm_up, worker_at,
+    builder, eventually, idle_workers, is_alive, leave_a_grandchild, pool, signal, warm_up,
+    worker_at,
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -51,12 +53,8 @@ pub(crate) const CASES: &[Case] = &[
         dying_in_an_exit_hook,
     ),
     (
-        "death::a_kill_in_the_middle_of_a_big_result_blames_the_item",
-        a_kill_in_a_big_result,
-    ),
-    (
-        "death::a_kill_in_the_middle_of_a_big_input_loses_nothing",
-        a_kill_in_a_big_input,
+        "death::a_grandchild_that_holds_all_descriptors_delays_nothing",
+        a_grandchild_that_holds_descriptors,
     ),
     (
         "death::all_workers_at_the_same_instant",
@@ -350,77 +348,25 @@ fn dying_in_an_exit_hook(method: StartMethod) {
     assert_eq!(pool.submit(1, |n: u32| n).join().unwrap(), 1);
 }
 
-/// Encodes as many bytes, and is killed after the first half of them.
-#[derive(Debug)]
-struct Interrupted(Vec<u8>);
-
-impl Serialize for Interrupted {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeTuple;
-        let mut tuple = serializer.serialize_tuple(2)?;
-        tuple.serialize_element(serde_bytes::Bytes::new(&self.0))?;
-        die_of(libc::SIGKILL)
-    }
-}
-
-impl<'de> Deserialize<'de> for Interrupted {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(
-            <(serde_bytes::ByteBuf, u8)>::deserialize(deserializer)?
-                .0
-                .into_vec(),
-        ))
-    }
-}
-
-fn a_kill_in_a_big_result(method: StartMethod) {
+/// A death is not noticed by the end of a pipe: here a copy of the worker in a session of its
+/// own holds every descriptor that the worker had, and lives on.
+fn a_grandchild_that_holds_descriptors(method: StartMethod) {
     let pool = pool(method, 1);
-    let handle = pool.submit(10 << 20, |len: usize| Interrupted(vec![1; len]));
-    let ended = lost(handle.join().unwrap_err().kind()).ended;
-    assert_eq!(ended, ProcessEnd::Signaled(libc::SIGKILL));
-    // Killed from outside while it writes results that fill the ring many times.
-    for _ in 0..20 {
-        let handle = pool.submit(64 << 20, |len: usize| {
-            serde_bytes::ByteBuf::from(vec![7; len])
-        });
-        let worker = worker_at(&pool, 0);
-        std::thread::sleep(Duration::from_millis(10));
-        signal(worker.pid, libc::SIGKILL);
-        match handle.join() {
-            Ok(bytes) => assert!(bytes.len() == 64 << 20 && bytes.iter().all(|byte| *byte == 7)),
-            Err(error) => {
-                let lost = lost(error.kind());
-                assert_eq!(
-                    lost,
-                    WorkerLost::new(worker.pid, ProcessEnd::Signaled(libc::SIGKILL))
-                );
-            }
-        }
-    }
-    let handle = pool.submit(64 << 20, |len: usize| {
-        serde_bytes::ByteBuf::from(vec![7; len])
+    let scratch = Scratch::new();
+    let path = scratch.file("grandchild");
+    let handle = pool.submit(path.clone(), |path| {
+        leave_a_grandchild(&path);
+        std::process::exit(5)
     });
-    assert_eq!(handle.join().unwrap().len(), 64 << 20);
-}
-
-fn a_kill_in_a_big_input(method: StartMethod) {
-    let pool = pool(method, 1);
-    let bytes = serde_bytes::ByteBuf::from(vec![3_u8; 64 << 20]);
-    let mut times_lost = 0;
-    for _ in 0..10 {
-        let worker = warm_up(&pool, 1).remove(0);
-        let handle = pool.submit(bytes.clone(), |bytes: serde_bytes::ByteBuf| bytes.len());
-        signal(worker.pid, libc::SIGKILL);
-        // Killed before it started the item, or while it decodes.
-        match handle.join() {
-            Ok(len) => assert_eq!(len, 64 << 20),
-            Err(error) => {
-                lost(error.kind());
-                times_lost += 1;
-            }
-        }
-    }
-    assert_eq!(pool.stats().lost, times_lost);
+    let handle: taskfarm_core::Handle<'_, ()> = handle;
+    let error = handle.join().unwrap_err();
+    let grandchild: u32 = lines(&path)[0].parse().unwrap();
+    assert!(is_alive(grandchild));
+    assert_eq!(lost(error.kind()).ended, ProcessEnd::Exited(5));
+    assert_eq!(pool.submit(1, |n: u32| n).join().unwrap(), 1);
+    drop(pool);
+    assert!(is_alive(grandchild));
+    signal(grandchild, libc::SIGKILL);
 }
 
 fn all_workers_at_the_same_instant(method: StartMethod) {
@@ -428,8 +374,12 @@ fn all_workers_at_the_same_instant(method: StartMethod) {
     let handles: Vec<_> = (0..4)
         .map(|n| {
             pool.submit(n, |n: u32| {
-                std::thread::sleep(Duration::from_millis(500));
-                n
+                loop {
+                    std::thread::sleep(Duration::from_secs(1));
+                    if n > 100 {
+                        return n;
+                    }
+                }
             })
         })
         .collect();
@@ -445,9 +395,16 @@ fn all_workers_at_the_same_instant(method: StartMethod) {
     for worker in &workers {
         signal(worker.pid, libc::SIGKILL);
     }
+    let mut pids = Vec::new();
     for handle in handles {
-        lost(handle.join().unwrap_err().kind());
+        let lost = lost(handle.join().unwrap_err().kind());
+        assert_eq!(lost.ended, ProcessEnd::Signaled(libc::SIGKILL));
+        pids.push(lost.pid);
     }
+    let mut killed: Vec<u32> = workers.iter().map(|worker| worker.pid).collect();
+    pids.sort_unstable();
+    killed.sort_unstable();
+    assert_eq!(pids, killed, "each was in an item of its own");
     for (n, handle) in later.into_iter().enumerate() {
         assert_eq!(handle.join().unwrap(), n as u32);
     }

@@ -2,15 +2,16 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use taskfarm_core::{CancellationToken, SameBinaryExt};
+use taskfarm_core::{CancellationToken, ErrorPolicy, SameBinaryExt, TaskErrorKind};
 use taskfarm_process::StartMethod;
 
 use crate::Case;
-use crate::support::{children, eventually, is_alive, pool};
+use crate::support::{adopt_orphans, no_descendant_is_left, play, pool};
 
 pub(crate) const CASES: &[Case] = &[(
     "interrupt::ctrl_c_ends_a_map_and_keeps_what_is_finished",
@@ -18,93 +19,104 @@ pub(crate) const CASES: &[Case] = &[(
 )];
 
 const NUM_ITEMS: u64 = 20;
-/// The first ones are done at once, so that there is something to keep.
-const NUM_SHORT: u64 = 3;
+const NUM_WORKERS: usize = 3;
+/// What one item takes.
+const NAP: Duration = Duration::from_secs(2);
 
-/// How long the end of the map may take. A machine with other things to do gets three
-/// chances: a child that is stopped by others says nothing about the pool.
+/// How long the end of the map may take, from the signal's handler to the end of the
+/// iteration, by the clock of the program that is interrupted.
 const LIMIT: Duration = Duration::from_millis(200);
+/// For the time alone, on a machine that has other things to do: a process that is kept from
+/// running says nothing about the pool. What the map gives is exact in each attempt.
 const ATTEMPTS: u32 = 3;
 
+const ROLE: &str = "TASKFARM_IT_INTERRUPT";
+
 fn ctrl_c_ends_a_map(method: StartMethod) {
-    if std::env::var_os("TASKFARM_IT_INTERRUPT").is_some() {
+    if std::env::var_os(ROLE).is_some() {
         return be_interrupted(method);
     }
-    let took: Vec<Duration> = (0..ATTEMPTS).map(|_| interrupt_a_child()).collect();
-    assert!(took.iter().any(|took| *took < LIMIT), "{took:?}");
+    adopt_orphans();
+    let mut all = Vec::new();
+    while all.iter().all(|took| *took >= LIMIT) {
+        assert!((all.len() as u32) < ATTEMPTS, "{all:?}");
+        all.push(interrupt_a_child());
+    }
 }
 
 /// Runs this case once more as the leader of a foreground group, presses Ctrl-C, and gives
 /// how long the map took to end.
 fn interrupt_a_child() -> Duration {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(arguments)
-        .env("TASKFARM_IT_INTERRUPT", "1")
+    let mut child = play(ROLE, "1")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let running = lines.next().unwrap().unwrap();
-    let pids: Vec<u32> = running
-        .split_whitespace()
-        .map(|pid| pid.parse().unwrap())
-        .collect();
-    assert!(pids.len() >= 2, "{running:?}");
+    assert_eq!(lines.next().unwrap().unwrap(), "three are finished");
     // What a terminal does: the signal goes to the whole foreground group.
     let group = -libc::pid_t::try_from(child.id()).unwrap();
     // SAFETY: no memory is involved.
     unsafe { libc::kill(group, libc::SIGINT) };
     let ended = lines.next().unwrap().unwrap();
-    let numbers: Vec<u64> = ended
-        .split_whitespace()
-        .map(|number| number.parse().unwrap())
-        .collect();
-    let [num_finished, num_cancelled, micros] = numbers[..] else {
-        panic!("{ended:?}");
-    };
-    assert_eq!(num_finished, NUM_SHORT);
-    assert!(num_cancelled > 0);
+    let micros = ended.strip_prefix("ended after ");
+    let micros = micros.unwrap_or_else(|| panic!("{ended:?}"));
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(rest, Vec::<String>::new(), "on stdout");
     let mut said = String::new();
     let mut stderr = child.stderr.take().unwrap();
     stderr.read_to_string(&mut said).unwrap();
-    assert_eq!(said, "");
+    assert_eq!(said, "", "on stderr");
     assert!(child.wait().unwrap().success());
-    for pid in pids {
-        eventually("the workers are gone", || (!is_alive(pid)).then_some(()));
-    }
-    Duration::from_micros(micros)
+    no_descendant_is_left(None);
+    Duration::from_micros(micros.parse().unwrap())
 }
 
 fn be_interrupted(method: StartMethod) {
-    let pool = pool(method, 3);
+    let pool = pool(method, NUM_WORKERS);
     let token = CancellationToken::new();
     cancel_on_interrupt(&token);
-    let map = pool.map(0..NUM_ITEMS, |n| {
-        if n >= NUM_SHORT {
-            std::thread::sleep(Duration::from_secs(2));
-        }
+    let num_taken = Arc::new(AtomicUsize::new(0));
+    let counter = num_taken.clone();
+    let items = (0..NUM_ITEMS).inspect(move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    });
+    let map = pool.map(items, |n| {
+        std::thread::sleep(NAP);
         n
     });
-    let map = map.chunk_size(1).cancel_token(&token);
-    let (mut num_finished, mut num_cancelled) = (0, 0);
-    for (_, outcome) in map.as_completed().unwrap() {
+    let map = map.chunk_size(1).on_error(ErrorPolicy::Collect);
+    let map = map.cancel_token(&token);
+    let (mut finished, mut cancelled) = (Vec::new(), Vec::new());
+    for (index, outcome) in map.as_completed().unwrap() {
         match outcome {
-            Ok(_) => num_finished += 1,
-            Err(error) if error.is_cancelled() => num_cancelled += 1,
-            Err(error) => panic!("{error}"),
+            Ok(n) => {
+                assert_eq!(n, index as u64);
+                finished.push(index);
+            }
+            Err(error) => {
+                assert!(
+                    matches!(error.kind(), TaskErrorKind::Cancelled(_)),
+                    "{error}"
+                );
+                cancelled.push(index);
+            }
         }
-        if num_finished == NUM_SHORT && num_cancelled == 0 {
-            let mut pids: Vec<u32> = pool.workers().iter().map(|worker| worker.pid).collect();
-            pids.extend(children());
-            let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
-            println!("{}", pids.join(" "));
+        if finished.len() == NUM_WORKERS && cancelled.is_empty() {
+            println!("three are finished");
         }
     }
     let took = now() - INTERRUPTED_AT.load(Ordering::Relaxed);
-    println!("{num_finished} {num_cancelled} {took}");
+    println!("ended after {took}");
+    assert_eq!(finished.len(), NUM_WORKERS);
+    let mut all = [finished, cancelled].concat();
+    all.sort_unstable();
+    let num_taken = num_taken.load(Ordering::Relaxed);
+    assert!(num_taken > NUM_WORKERS);
+    // The first one that was not taken stands for the others.
+    let num_told = (num_taken + 1).min(NUM_ITEMS as usize);
+    assert_eq!(all, Vec::from_iter(0..num_told), "each once");
 }
 
 /// The end of a pipe that the handler writes to.

@@ -12,10 +12,14 @@ mod bugs;
 mod cancel;
 mod data;
 mod death;
+mod hold;
 mod hostile;
+mod innocents;
 mod interrupt;
 mod limits;
+mod moments;
 mod parent;
+mod scratch;
 mod storm;
 mod support;
 
@@ -29,6 +33,8 @@ type Case = (&'static str, fn(StartMethod));
 
 /// How long a case may take.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How long one may take that runs only when it is asked for.
+const DEADLINE_OF_FULL: Duration = Duration::from_secs(600);
 
 const METHODS: [(&str, StartMethod); 3] = [
     ("zygote", StartMethod::Zygote),
@@ -44,8 +50,10 @@ fn cases() -> Vec<Case> {
         data::CASES,
         death::CASES,
         hostile::CASES,
+        innocents::CASES,
         interrupt::CASES,
         limits::CASES,
+        moments::CASES,
         parent::CASES,
         storm::CASES,
     ]
@@ -144,14 +152,18 @@ fn run_apart(name: &str) -> Result<(), String> {
         .stderr(copy)
         .spawn()
         .map_err(|error| error.to_string())?;
-    let outcome = wait(&mut child);
+    let deadline = match name.contains("::full_") {
+        true => DEADLINE_OF_FULL,
+        false => DEADLINE,
+    };
+    let outcome = wait(&mut child, deadline);
     let said = std::fs::read(&output).unwrap_or_default();
     let _ = std::fs::remove_file(&output);
     outcome.map_err(|why| format!("{why}\n{}", String::from_utf8_lossy(&said)))
 }
 
-fn wait(child: &mut std::process::Child) -> Result<(), String> {
-    let deadline = Instant::now() + DEADLINE;
+fn wait(child: &mut std::process::Child, limit: Duration) -> Result<(), String> {
+    let deadline = Instant::now() + limit;
     loop {
         match child.try_wait() {
             Ok(Some(status)) if status.success() => return Ok(()),
@@ -162,7 +174,7 @@ fn wait(child: &mut std::process::Child) -> Result<(), String> {
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("still running after {DEADLINE:?}"));
+                return Err(format!("still running after {limit:?}"));
             }
             Err(error) => return Err(error.to_string()),
         }

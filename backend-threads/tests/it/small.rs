@@ -1,6 +1,7 @@
 //! A little of everything on one pool, small enough for Miri.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use taskfarm_core::InProcessExt;
 use taskfarm_threads::ThreadPool;
@@ -39,4 +40,49 @@ fn a_pool_does_a_little_of_everything() {
             _ => drop(handle),
         }
     }
+}
+
+/// Sets its flag when it is dropped.
+struct SetsOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetsOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+fn wait_for(flag: &AtomicBool) {
+    while !flag.load(Ordering::Acquire) {
+        std::thread::yield_now();
+    }
+}
+
+/// A queued task is dropped when the body panics. Only then does the running one use the
+/// scope, which is still there although it takes no tasks any more.
+#[test]
+fn a_task_uses_its_scope_after_the_body_panicked_and_closed_it() {
+    let pool = ThreadPool::new(1).unwrap();
+    let texts: Vec<_> = (0..4).map(|n| n.to_string()).collect();
+    let (has_started, is_closed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (num_used, num_refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let body = || {
+        pool.scope(|s| {
+            drop(s.submit(&texts, |texts| {
+                has_started.store(true, Ordering::Release);
+                wait_for(&is_closed);
+                for text in texts {
+                    let handle = s.submit(text, String::len);
+                    if handle.join().unwrap_err().is_cancelled() {
+                        num_refused.fetch_add(1, Ordering::Relaxed);
+                    }
+                    num_used.fetch_add(1, Ordering::Relaxed);
+                }
+            }));
+            wait_for(&has_started);
+            drop(s.submit(SetsOnDrop(&is_closed), drop));
+            resume_unwind(Box::new("meant"));
+        })
+    };
+    assert!(catch_unwind(AssertUnwindSafe(body)).is_err());
+    assert_eq!((num_used.into_inner(), num_refused.into_inner()), (4, 4));
 }

@@ -48,6 +48,10 @@ pub enum Need {
     TimeLimits,
     /// A crash of a worker leaves the caller alive.
     CrashIsolation,
+    /// It can be built in a process that has other threads.
+    BuildsAnywhere,
+    /// The case ends its process, so it must have one of its own: [`main`](super::main).
+    OwnProcess,
 }
 
 /// All cases, in the order in which they are run.
@@ -96,6 +100,8 @@ impl fmt::Display for Need {
             Self::Shutdown => "a shutdown",
             Self::TimeLimits => "time limits",
             Self::CrashIsolation => "crash isolation",
+            Self::BuildsAnywhere => "that it can be built while other threads run",
+            Self::OwnProcess => "a process of its own (run the kit by `conformance::main`)",
         })
     }
 }

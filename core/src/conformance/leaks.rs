@@ -1,14 +1,15 @@
-//! [`Traces`]: what a case leaves behind in this process. Linux only; elsewhere nothing is
-//! seen, and [`is_supported`] says so.
+//! What cases leave behind: [`Traces`] in this process, [`Descendants`] elsewhere. Linux
+//! only; on other systems nothing is seen, and [`is_supported`] says so.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 /// Threads end a little later than whoever joined them returns, and detached ones later.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Threads of the test harness: they come and go while a case runs.
 static HARNESS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
@@ -49,14 +50,7 @@ impl Traces {
     /// What has been added since, once it has had time to go; empty is well. Threads with
     /// a name that starts with one of `shared` may stay.
     pub(super) fn left_behind(&self, shared: &[&str]) -> Vec<String> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = self.added(shared);
-            if left.is_empty() || Instant::now() > deadline {
-                return left;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        patiently(|| self.added(shared))
     }
 
     fn added(&self, shared: &[&str]) -> Vec<String> {
@@ -76,6 +70,56 @@ impl Traces {
             .chain(descriptors.map(|&id| describe_descriptor(id)))
             .collect()
     }
+}
+
+/// Looks again until nothing is found or patience ends.
+fn patiently<T>(look: impl Fn() -> Vec<T>) -> Vec<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = look();
+        if found.is_empty() || Instant::now() > deadline {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The processes that come from one that was started with a certain variable, however far
+/// they have gone since: the variable stays in what they inherit.
+pub(super) struct Descendants {
+    mark: String,
+}
+
+impl Descendants {
+    /// `mark` is as in `environ`: `NAME=value`.
+    pub(super) fn of(mark: String) -> Self {
+        Self { mark }
+    }
+
+    /// Those that are still there once they have had time to go; empty is well. They are
+    /// killed then.
+    pub(super) fn left_behind(&self) -> Vec<String> {
+        let left = patiently(|| self.processes());
+        let described = left.iter().map(|id| describe_process(*id)).collect();
+        for id in left {
+            let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
+        }
+        described
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        let is_marked = |id: &u32| {
+            let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+            let mut variables = environment.split(|byte| *byte == 0);
+            variables.any(|variable| variable == self.mark.as_bytes())
+        };
+        numbers_in("/proc").into_iter().filter(is_marked).collect()
+    }
+}
+
+fn describe_process(id: u32) -> String {
+    let name = fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
+    format!("process {id} ({:?})", name.trim())
 }
 
 fn numbers_in(folder: &str) -> BTreeSet<u32> {

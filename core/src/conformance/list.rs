@@ -43,6 +43,7 @@ macro_rules! __conformance_list {
                 any outcomes_has_one_entry_for_each_item [];
                 any the_result_of_an_unwatched_task_is_dropped_in_peace [];
                 any retries_give_up_after_the_last [];
+                there every_item_starts_once_in_a_worker [];
                 here every_item_starts_once [];
                 here every_task_starts_once [];
                 here an_item_that_fails_is_not_started_again [];
@@ -59,6 +60,8 @@ macro_rules! __conformance_list {
                 here tasks_run_on_threads_of_the_executor [Workers];
                 here as_many_tasks_run_at_once_as_declared [Workers];
                 here as_many_items_of_a_map_run_at_once_as_declared [Workers];
+                here a_task_does_not_wait_while_a_worker_is_idle [Workers TwoWorkers];
+                here a_task_of_a_busy_worker_does_not_wait_for_it [Workers TwoWorkers];
                 here full_strength_is_there_after_panics [Workers];
                 here never_more_jobs_run_at_once_than_declared [Workers];
                 here submit_returns_before_the_task_ends [Workers];
@@ -264,6 +267,7 @@ macro_rules! __conformance_list {
             zero_1 Zero1 {
                 any zero_workers_are_an_error [ChosenSize];
                 any zero_items_are_no_work [];
+                any zero_items_cannot_be_cancelled [];
                 any one_item_is_enough [];
                 any more_workers_than_items_are_no_trouble [];
                 any a_chunk_may_be_larger_than_the_input [];
@@ -314,6 +318,11 @@ macro_rules! __conformance_list {
             rem_2 Rem2 {
                 there an_item_that_cannot_travel_is_its_own_error [];
                 there a_result_that_cannot_travel_is_its_own_error [];
+            }
+            rem_3 Rem3 {
+                there no_worker_outlives_a_process_that_exits [OwnProcess];
+                there no_worker_outlives_a_process_that_aborts [OwnProcess];
+                there no_worker_outlives_a_process_that_is_killed [OwnProcess];
             }
             rem_4 Rem4 {
                 there tasks_may_print [];

@@ -1,9 +1,6 @@
-//! Running cases: [`check`] for one as a test, [`run`] and [`main`] for all of them.
+//! Running cases in this process: [`check`] for one as a test, [`run`] for all of them.
 
-use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -39,6 +36,17 @@ pub struct Failure {
     pub required: String,
     /// What was seen instead.
     pub seen: String,
+}
+
+impl Failure {
+    pub(super) fn of(case: &Case, seen: String) -> Self {
+        Self {
+            rule: case.rule,
+            case: case.name,
+            required: case.required(),
+            seen,
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -105,71 +113,51 @@ pub fn run<R: Reach>(subject: &Subject<R>, filter: &str) -> Report {
     }
 }
 
-/// A `main` for test targets with `harness = false`: runs the cases whose name contains
-/// the first argument (all without one) and prints a line for each.
-pub fn main<R: Reach>(subject: &Subject<R>) -> ExitCode {
-    let is_option = |argument: &String| argument.starts_with('-');
-    let filter = std::env::args().skip(1).find(|it| !is_option(it));
-    let mut counts = [0; 3];
-    if !leaks::is_supported() {
-        println!("this system cannot be searched for leaks; that part is skipped");
-    }
-    for case in cases() {
-        if !case.name.contains(filter.as_deref().unwrap_or("")) {
-            continue;
-        }
-        match run_case(subject, case) {
-            Verdict::Passed => {
-                counts[0] += 1;
-                println!("{} ... ok", case.name);
-            }
-            Verdict::Skipped(need) => {
-                counts[1] += 1;
-                println!("{} ... skipped: it needs {need}", case.name);
-            }
-            Verdict::Failed(failure) => {
-                counts[2] += 1;
-                println!("{} ... FAILED\n{failure}", case.name);
-            }
-        }
-    }
-    let [passed, skipped, failed] = counts;
-    println!("{passed} passed, {skipped} skipped, {failed} failed");
-    ExitCode::from(u8::from(failed > 0))
-}
-
-/// Runs one case.
+/// Runs one case, in a thread of its own.
 pub fn run_case<R: Reach>(subject: &Subject<R>, case: &Case) -> Verdict {
     leaks::register_harness_thread();
     let _alone = ONE_AT_A_TIME.lock();
+    judge(subject, case, Place::OwnThread)
+}
+
+/// Where a case runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In a thread of its own, beside those of the harness.
+    OwnThread,
+    /// On the main thread of a process of its own; another process keeps the deadline.
+    OwnProcess,
+}
+
+pub(super) fn judge<R: Reach>(subject: &Subject<R>, case: &Case, place: Place) -> Verdict {
     let at = cases().iter().position(|other| other.name == case.name);
     let body = at.and_then(|at| R::bodies()[at]);
-    let lacking = catch_unwind(AssertUnwindSafe(|| subject.lacks(case.needs())));
+    let lacking = catch(|| subject.lacks(case.needs(), place));
     let outcome = match (lacking, body) {
         (Ok(Some(need)), _) => return Verdict::Skipped(need),
-        (Ok(None), Some(body)) => observe(subject, body),
+        (Ok(None), Some(body)) => observe(subject, body, place),
         (Ok(None), None) => Err("the case cannot be expressed for this reach".to_owned()),
-        (Err(payload), _) => Err(message_of(&*payload)),
+        (Err(seen), _) => Err(seen),
     };
     match outcome {
         Ok(()) => Verdict::Passed,
-        Err(seen) => Verdict::Failed(Failure {
-            rule: case.rule,
-            case: case.name,
-            required: case.required(),
-            seen,
-        }),
+        Err(seen) => Verdict::Failed(Failure::of(case, seen)),
     }
 }
 
-/// Runs a case in its own thread, and says what went wrong.
-fn observe<R: Reach>(subject: &Subject<R>, body: Body<R>) -> Result<(), String> {
+/// Runs a case and says what went wrong.
+fn observe<R: Reach>(subject: &Subject<R>, body: Body<R>, place: Place) -> Result<(), String> {
     let before = Traces::take();
-    let deadline = subject.scaled_deadline();
-    run_within(deadline, {
-        let subject = subject.clone();
-        move || body(&subject)
-    })?;
+    match place {
+        Place::OwnThread => {
+            let (subject, calls) = subject.watched();
+            let deadline = subject.scaled_deadline();
+            let outcome = run_within(deadline, move || body(&subject));
+            outcome
+                .unwrap_or_else(|()| Err(format!("{}; {}", hung(deadline), calls.suspicion())))?;
+        }
+        Place::OwnProcess => catch(|| body(subject))?,
+    }
     let left = before.left_behind(subject.shared_threads());
     if left.is_empty() {
         return Ok(());
@@ -177,34 +165,38 @@ fn observe<R: Reach>(subject: &Subject<R>, body: Body<R>) -> Result<(), String> 
     Err(format!("left behind: {}", left.join(", ")))
 }
 
-fn run_within(deadline: Duration, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
+/// Runs `body` in a thread; an error if it does not end in time.
+fn run_within(
+    deadline: Duration,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<Result<(), String>, ()> {
     let (sender, receiver) = mpsc::channel();
     let thread = std::thread::Builder::new()
         .name("conformance-case".to_owned())
         .spawn(move || {
-            let outcome = catch_unwind(AssertUnwindSafe(body));
             // Nobody listens after the deadline.
-            let _ = sender.send(outcome.map_err(|payload| message_of(&*payload)));
+            let _ = sender.send(catch(body));
         });
-    let thread = thread.map_err(|error| format!("no thread could be started: {error}"))?;
-    let outcome = receiver.recv_timeout(deadline);
-    match outcome {
+    let thread = match thread {
+        Ok(thread) => thread,
+        Err(error) => return Ok(Err(format!("no thread could be started: {error}"))),
+    };
+    match receiver.recv_timeout(deadline) {
         Ok(outcome) => {
             // Only the last steps of the thread are left.
             let _ = thread.join();
-            outcome
+            Ok(outcome)
         }
-        Err(RecvTimeoutError::Timeout) => Err(format!("it hung: nothing within {deadline:?}")),
-        Err(RecvTimeoutError::Disconnected) => Err("the case ended without a word".to_owned()),
+        Err(RecvTimeoutError::Timeout) => Err(()),
+        Err(RecvTimeoutError::Disconnected) => Ok(Err("the case ended without a word".to_owned())),
     }
 }
 
-fn message_of(payload: &(dyn Any + Send)) -> String {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a panic without a message".to_owned()
-    }
+pub(super) fn hung(deadline: Duration) -> String {
+    format!("it hung: nothing within {deadline:?}")
+}
+
+/// Turns a panic into its message and place.
+fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    crate::panic::catch(body).map_err(|panic| panic.to_string())
 }

@@ -7,8 +7,10 @@
 )]
 #[path = "any/mod.rs"]
 pub(super) mod any;
+pub(super) mod once_1;
 pub(super) mod rem_1;
 pub(super) mod rem_2;
+pub(super) mod rem_3;
 pub(super) mod rem_4;
 pub(super) mod time_1;
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Need;
+use super::run::Place;
+use super::watched::{Calls, Watched};
 use crate::{BuildError, Executor, InProcess, TimeLimits};
 
 /// A reach that the kit has cases for: [`InProcess`] and `SameBinary`.
@@ -48,8 +50,11 @@ impl Reach for crate::SameBinary {
 /// and can be shut down.
 pub struct Subject<R> {
     make: Make<R>,
+    calls: Arc<Calls>,
+    name: &'static str,
     num_workers: usize,
     runs_on_caller: bool,
+    opens_on_one_thread: bool,
     has_fixed_size: bool,
     ignores_shutdown: bool,
     shared_threads: Vec<&'static str>,
@@ -73,13 +78,24 @@ impl<R: Reach> Subject<R> {
     {
         Self {
             make: Arc::new(move |num_workers| Ok(Arc::new(make(num_workers)?) as _)),
+            calls: Arc::default(),
+            name: "",
             num_workers: 2,
             runs_on_caller: false,
+            opens_on_one_thread: false,
             has_fixed_size: false,
             ignores_shutdown: false,
             shared_threads: Vec::new(),
             deadline: DEADLINE,
         }
+    }
+
+    /// Names this one of several subjects of [`main`](super::main); the names of its cases
+    /// begin with it.
+    #[must_use]
+    pub fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
     }
 
     /// Runs the cases with so many workers where they do not ask for a number. Default: 2.
@@ -94,6 +110,14 @@ impl<R: Reach> Subject<R> {
     pub fn runs_on_caller(mut self) -> Self {
         self.runs_on_caller = true;
         self.has_fixed_size = true;
+        self
+    }
+
+    /// Declares that it can be built only while the process has one thread. Only
+    /// [`main`](super::main) can test such an executor.
+    #[must_use]
+    pub fn opens_on_one_thread(mut self) -> Self {
+        self.opens_on_one_thread = true;
         self
     }
 
@@ -127,6 +151,10 @@ impl<R: Reach> Subject<R> {
         self
     }
 
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     pub(crate) fn scaled_deadline(&self) -> Duration {
         let scale = std::env::var(SCALE_VAR).ok();
         let scale = scale.and_then(|text| text.trim().parse::<f64>().ok());
@@ -136,6 +164,16 @@ impl<R: Reach> Subject<R> {
 
     pub(crate) fn shared_threads(&self) -> &[&'static str] {
         &self.shared_threads
+    }
+
+    /// The same subject, with calls of its own to watch.
+    pub(super) fn watched(&self) -> (Self, Arc<Calls>) {
+        let calls = Arc::<Calls>::default();
+        let subject = Self {
+            calls: calls.clone(),
+            ..self.clone()
+        };
+        (subject, calls)
     }
 
     /// A new executor with the default number of workers.
@@ -150,16 +188,19 @@ impl<R: Reach> Subject<R> {
     }
 
     pub(crate) fn try_pool_of(&self, num_workers: usize) -> Result<Pool<R>, BuildError> {
-        (self.make)(num_workers)
+        let pool = (self.make)(num_workers)?;
+        Ok(Arc::new(Watched::new(pool, self.calls.clone())))
     }
 
-    /// The first of `needs` that this executor lacks.
-    pub(crate) fn lacks(&self, needs: &[Need]) -> Option<Need> {
-        needs.iter().copied().find(|&need| !self.has(need))
+    /// The first of `needs` that is lacking in this place.
+    pub(super) fn lacks(&self, needs: &[Need], place: Place) -> Option<Need> {
+        needs.iter().copied().find(|&need| !self.has(need, place))
     }
 
-    fn has(&self, need: Need) -> bool {
+    fn has(&self, need: Need, place: Place) -> bool {
         match need {
+            Need::OwnProcess => place == Place::OwnProcess,
+            Need::BuildsAnywhere => !self.opens_on_one_thread,
             Need::Closures => R::RUNS_CLOSURES,
             Need::Processes => !R::RUNS_CLOSURES,
             Need::Workers => !self.runs_on_caller,
@@ -176,6 +217,7 @@ impl<R> Clone for Subject<R> {
     fn clone(&self) -> Self {
         Self {
             make: self.make.clone(),
+            calls: self.calls.clone(),
             shared_threads: self.shared_threads.clone(),
             ..*self
         }
@@ -185,6 +227,7 @@ impl<R> Clone for Subject<R> {
 impl<R> std::fmt::Debug for Subject<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Subject")
+            .field("name", &self.name)
             .field("num_workers", &self.num_workers)
             .field("runs_on_caller", &self.runs_on_caller)
             .field("has_fixed_size", &self.has_fixed_size)

@@ -141,6 +141,14 @@ where
 
     /// The same for a map that was stopped.
     fn has_ended_early(&mut self, reason: CancelReason) -> bool {
+        let was_cut = self.flow.is_cut();
+        if reason != CancelReason::OtherFailed
+            && !was_cut
+            && self.num_seen == self.flow.num_pulled()
+        {
+            // Every item that there is has its outcome: the stop came too late.
+            return true;
+        }
         if self.flow.control.fails_fast() {
             // The failure itself may be about to arrive.
             self.last_word = match self.sorter.take_failure() {
@@ -150,9 +158,8 @@ where
             };
             return true;
         }
-        let was_exhausted = self.flow.is_exhausted.load(Ordering::Acquire);
         self.flow.close_input();
-        if !was_exhausted && reason != CancelReason::OtherFailed {
+        if was_cut && reason != CancelReason::OtherFailed {
             let error = TaskError::cancelled(self.flow.num_pulled(), reason);
             self.last_word.get_or_insert(error);
         }

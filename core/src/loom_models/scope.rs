@@ -1,5 +1,7 @@
 //! [`Scope`](crate::Scope): see "Why borrowed data is safe" in `scope.rs`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::{Seen, Threads, panic_quietly};
 use crate::InProcessExt;
 
@@ -45,8 +47,27 @@ fn loom_a_scope_that_unwinds_leaves_nobody_behind() {
                 panic_quietly()
             })
         };
-        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+        let caught = catch_unwind(AssertUnwindSafe(body));
         assert!(caught.is_err());
+        number.set(2);
+    });
+}
+
+/// The same for a task that another task submits while the body unwinds.
+#[test]
+fn loom_a_nested_job_against_a_body_that_unwinds() {
+    loom::model(|| {
+        let pool = Threads::new(2);
+        let number = Seen::new(0);
+        let body = || {
+            pool.scope(|s| {
+                drop(s.submit(&number, |number| {
+                    drop(s.submit(number, |number| number.set(1)));
+                }));
+                panic_quietly()
+            })
+        };
+        assert!(catch_unwind(AssertUnwindSafe(body)).is_err());
         number.set(2);
     });
 }

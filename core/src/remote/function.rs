@@ -173,7 +173,9 @@ where
     W: Remotable<I>,
 {
     catch(|| {
-        while let Some(Item { bytes, outcomes }) = port.next() {
+        while kept.start(port)
+            && let Some(Item { bytes, outcomes }) = port.next()
+        {
             kept.stage = Stage::Decoding;
             let outcome = match decode::<I>(bytes) {
                 Ok(item) => Ok(kept.call(item)),

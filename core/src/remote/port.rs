@@ -12,11 +12,17 @@ use crate::work::{self, Work};
 ///
 /// Implemented by backends for their worker side; [`Function::call`](super::Function::call)
 /// drives it: for each item `next`, then the user's function, and then one entry is appended
-/// to `outcomes`. The `next` after that finds it there.
+/// to `outcomes`. The call after that, `next` or `begin_state`, finds it there.
 pub trait Port {
     /// The next item, which counts as running from now on; the one before has ended, with
     /// the outcome that was appended. Called again after `None`, it gives `None`.
     fn next(&mut self) -> Option<Item<'_>>;
+
+    /// The next item counts as running from now on, though not against its limit: first the
+    /// worker's state is made. False if there is no next item. `next` follows.
+    fn begin_state(&mut self) -> bool {
+        true
+    }
 
     /// The function has ended, and what is yet to do for the item is not its fault: time
     /// from now on does not count against its limit.
@@ -88,6 +94,10 @@ impl Port for WholeChunk<'_> {
         Some(Item { bytes, outcomes })
     }
 
+    fn begin_state(&mut self) -> bool {
+        self.next < self.items.len()
+    }
+
     fn outcomes(&mut self) -> &mut Bundle {
         &mut self.outcomes
     }
@@ -126,6 +136,8 @@ pub(super) struct Kept<I, W: Work<I>> {
 pub(super) enum Stage {
     /// Nothing: the last one is done.
     Between,
+    /// Its state is being made.
+    Starting,
     Decoding,
     Calling,
     Encoding,
@@ -142,7 +154,21 @@ impl<I, W: Work<I>> Kept<I, W> {
         }
     }
 
-    /// Calls the function, making the state first where there is none.
+    /// Makes the state where there is none. False if there is no item that needs it.
+    #[inline]
+    pub(super) fn start(&mut self, port: &mut dyn Port) -> bool {
+        if self.state.is_none() {
+            if !port.begin_state() {
+                return false;
+            }
+            self.stage = Stage::Starting;
+            self.state = Some(self.work.start());
+            self.stage = Stage::Between;
+        }
+        true
+    }
+
+    /// Calls the function.
     #[inline]
     pub(super) fn call(&mut self, item: I) -> Result<W::Out, W::Error> {
         self.stage = Stage::Calling;
@@ -154,6 +180,12 @@ impl<I, W: Work<I>> Kept<I, W> {
     pub(super) fn note_panic(&mut self, panic: &Panic, port: &mut dyn Port) {
         match self.stage {
             Stage::Between => return,
+            Stage::Starting => {
+                // The item that the state was for ends with it.
+                if port.next().is_some() {
+                    self.push_panic(panic, port);
+                }
+            }
             Stage::Decoding => {
                 let why = format!("decoding panicked: {panic}");
                 port.outcomes().push_message(Kind::NotDecodable, &why);
@@ -161,11 +193,7 @@ impl<I, W: Work<I>> Kept<I, W> {
             Stage::Calling => {
                 // The panic may have left it half-changed: the next item gets a new one.
                 drop_quietly(self.state.take());
-                // Resolving a backtrace takes long.
-                port.stop_clock();
-                let parts = (panic.message(), panic.location(), panic.backtrace());
-                let encoded = port.outcomes().push(Kind::Panicked, &parts);
-                encoded.expect("strings can be encoded");
+                self.push_panic(panic, port);
             }
             Stage::Encoding => {
                 let bundle = port.outcomes();
@@ -175,6 +203,16 @@ impl<I, W: Work<I>> Kept<I, W> {
             }
         }
         self.stage = Stage::Between;
+    }
+}
+
+impl<I, W: Work<I>> Kept<I, W> {
+    fn push_panic(&self, panic: &Panic, port: &mut dyn Port) {
+        // Resolving a backtrace takes long.
+        port.stop_clock();
+        let parts = (panic.message(), panic.location(), panic.backtrace());
+        let encoded = port.outcomes().push(Kind::Panicked, &parts);
+        encoded.expect("strings can be encoded");
     }
 }
 

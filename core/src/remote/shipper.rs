@@ -38,7 +38,8 @@ use size::ChunkSize;
 /// their way there or back.
 const CHUNKS_PER_WORKER: usize = 4;
 
-/// Encoded items in flight, in bytes. One chunk may exceed it.
+/// Encoded items in flight, in bytes, and results that wait for their turn. One chunk may
+/// exceed it.
 const MAX_BYTES_IN_FLIGHT: usize = 64 << 20;
 
 /// The default bound on items in flight, for each worker.
@@ -69,6 +70,8 @@ pub(crate) struct Shipper<'e, E: ?Sized, It: Iterator, W: Work<It::Item>> {
     /// Results by runs, if only the whole is wanted.
     collected: Option<Vec<(usize, Vec<W::Out>)>>,
     last_word: Option<TaskError<W::Error>>,
+    /// The encoded bytes of a result, on average of late.
+    outcome_bytes: usize,
     /// Whether something came back since the last sleep.
     has_news: bool,
     _limits: Option<LimitsThread>,
@@ -164,6 +167,7 @@ where
             sorter: Sorter::new(order),
             collected: None,
             last_word: None,
+            outcome_bytes: 0,
             has_news: false,
             _limits: limits,
         })
@@ -205,9 +209,20 @@ where
         has_items && sent.len() < self.max_chunks && num_bytes < MAX_BYTES_IN_FLIGHT
     }
 
+    /// How many more items may be pulled: the results that wait behind a slow item count,
+    /// too, and so do their bytes.
     fn room(&self) -> usize {
         let in_flight = self.num_pulled - self.sorter.num_popped();
-        self.window.saturating_sub(in_flight)
+        let window = match self.collected {
+            Some(_) => self.window,
+            None => self.window.min(self.window_of_bytes()),
+        };
+        window.saturating_sub(in_flight)
+    }
+
+    /// How many items may be in flight by the size of their results.
+    fn window_of_bytes(&self) -> usize {
+        (MAX_BYTES_IN_FLIGHT / self.outcome_bytes.max(1)).max(self.max_chunks)
     }
 
     fn send_chunks(&mut self) {
@@ -221,11 +236,11 @@ where
     }
 
     fn send_pulled(&mut self) {
-        let Some(input) = &mut self.input else { return };
+        let Some(input) = &self.input else { return };
         let left = input.size_hint().0;
         let known = (left > 0).then_some(left);
-        let in_flight = self.num_pulled - self.sorter.num_popped();
-        let room = self.window.saturating_sub(in_flight);
+        let room = self.room();
+        let Some(input) = &mut self.input else { return };
         // Items that are not there yet must not hold back those that are.
         let wanted = self.size.next(known).min(room).min(left.max(1));
         let mut items = Vec::with_capacity(wanted);
@@ -306,6 +321,8 @@ where
     }
 
     fn unpack(&mut self, first: usize, outcomes: &Bundle) {
+        let mean = outcomes.bytes.len() / outcomes.len().max(1);
+        self.outcome_bytes = (self.outcome_bytes + mean).div_ceil(2);
         let mut next = 0;
         if self.collected.is_some() && self.clone.is_none() {
             next = self.unpack_values(first, outcomes);
@@ -397,6 +414,11 @@ where
         let Some(reason) = self.control.stopped() else {
             return false;
         };
+        let was_cut = self.is_cut();
+        if reason != CancelReason::OtherFailed && !was_cut && self.num_seen == self.num_pulled {
+            // Every item that there is has its outcome: the stop came too late.
+            return true;
+        }
         if self.control.fails_fast() {
             if self.last_word.is_some() {
                 return true;
@@ -409,7 +431,7 @@ where
             return true;
         }
         self.give_up_again(reason);
-        let was_cut = self.input.take().is_some();
+        drop_quietly(self.input.take());
         if was_cut && reason != CancelReason::OtherFailed {
             self.last_word = Some(TaskError::cancelled(self.num_pulled, reason));
         }
@@ -454,6 +476,12 @@ where
             Some(_) => sent.saturating_sub(self.max_chunks / 2).max(1),
             None => sent,
         }
+    }
+
+    /// Whether items may be left that nobody pulled.
+    fn is_cut(&self) -> bool {
+        let total = self.control.progress().total();
+        self.input.is_some() && total.is_none_or(|all| self.num_pulled < all)
     }
 
     fn is_complete(&self) -> bool {

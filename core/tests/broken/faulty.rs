@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::marker::PhantomData;
 use std::mem;
 use std::num::NonZeroUsize;
 use std::process::Command;
@@ -10,7 +11,11 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, Once};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use taskfarm_core::{BuildError, Executor, ExecutorId, InProcess, Job, Shutdown, num_workers};
+use taskfarm_core::remote::{Bundle, KeptState};
+use taskfarm_core::{
+    BuildError, Capabilities, Executor, ExecutorId, InProcess, Job, SameBinary, Shutdown,
+    TimeLimits, num_workers,
+};
 
 /// What is wrong with the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +36,16 @@ pub(crate) enum Fault {
     RunsOthersMeanwhile,
     /// Waits in `spawn` while many jobs wait.
     BlocksWhenFull,
+    /// Never comes back from `spawn`, but runs the job.
+    BlocksForEver,
     /// Runs jobs in `spawn`, and claims to have workers.
     RunsOnCaller,
     /// Has more workers than it says.
     TooManyWorkers,
     /// Has fewer workers than it says.
     TooFewWorkers,
+    /// Gives each job to a certain worker, even if that one is busy and another is not.
+    DealsJobsOut,
     /// Takes zero workers for one.
     AcceptsZeroWorkers,
     /// Gives all pools one identity.
@@ -67,10 +76,19 @@ pub(crate) enum Fault {
     PoisonedByPanic,
     /// Loses a worker with each panic.
     WorkerDiesOfPanic,
+    /// Runs every job twice. Only one whose jobs travel can.
+    RunsTwice,
+    /// Gives the outcomes of a job in the wrong order. Only one whose jobs travel can.
+    MixesOutcomes,
+    /// Gives no outcomes for a job in which something panicked. Only one whose jobs travel
+    /// can.
+    SwallowsPanics,
 }
 
-/// A pool of threads over one queue.
-pub(crate) struct Faulty {
+/// A pool of threads over one queue. With the reach `SameBinary` its jobs travel: from this
+/// process to itself.
+pub(crate) struct Faulty<R = InProcess> {
+    reach: PhantomData<fn() -> R>,
     id: ExecutorId,
     fault: Fault,
     num_workers: NonZeroUsize,
@@ -86,7 +104,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Job>,
+    /// With their numbers.
+    waiting: VecDeque<(usize, Job)>,
     num_spawned: usize,
     num_running: usize,
     num_ended: usize,
@@ -103,7 +122,66 @@ thread_local! {
 /// Whether any worker of any pool has seen a panic.
 static ANY_PANICKED: AtomicBool = AtomicBool::new(false);
 
-impl Faulty {
+/// A reach that the pool can have.
+pub(crate) trait Runs: 'static {
+    fn capabilities() -> Capabilities;
+    fn run(job: Job, fault: Fault);
+}
+
+impl Runs for InProcess {
+    fn capabilities() -> Capabilities {
+        Capabilities::in_process()
+    }
+
+    fn run(job: Job, _: Fault) {
+        job.run();
+    }
+}
+
+impl Runs for SameBinary {
+    fn capabilities() -> Capabilities {
+        Capabilities::in_process().with_time_limits(TimeLimits::None)
+    }
+
+    fn run(job: Job, fault: Fault) {
+        let Ok(mut job) = job.into_remote(Bundle::default()) else {
+            return;
+        };
+        HAS_PANICKED.with(|it| it.store(false, Ordering::Relaxed));
+        let context = job.setup.as_ref().map(|setup| setup.context.clone());
+        let context = context.unwrap_or_default();
+        let mut kept = None;
+        let mut call = || job.function.call_whole(&job.items, &context, &mut kept);
+        let mut outcomes = call();
+        if fault == Fault::RunsTwice {
+            outcomes = call();
+        }
+        kept.into_iter().for_each(KeptState::stop);
+        if fault == Fault::MixesOutcomes {
+            outcomes = reversed(&outcomes);
+        }
+        let has_panicked = HAS_PANICKED.with(|it| it.load(Ordering::Relaxed));
+        if fault != Fault::SwallowsPanics || !has_panicked {
+            job.reply.deliver(0, outcomes).expect("they fit");
+        }
+    }
+}
+
+fn reversed(outcomes: &Bundle) -> Bundle {
+    let mut reversed = Bundle::default();
+    let mut end = outcomes.bytes.len();
+    for at in (0..outcomes.len()).rev() {
+        let start = end - outcomes.len_at(at);
+        reversed
+            .bytes
+            .extend_from_slice(&outcomes.bytes[start..end]);
+        reversed.lengths.push(outcomes.lengths[at]);
+        end = start;
+    }
+    reversed
+}
+
+impl<R: Runs> Faulty<R> {
     pub(crate) fn new(fault: Fault, requested: usize) -> Result<Self, BuildError> {
         watch_panics();
         let requested = match fault {
@@ -122,12 +200,13 @@ impl Faulty {
             Fault::TooFewWorkers => 1,
             _ => num_workers.get(),
         };
-        let start = |_| {
+        let start = |index| {
             let shared = shared.clone();
-            thread::spawn(move || shared.work())
+            thread::spawn(move || shared.work(index, R::run))
         };
         leak(fault);
         Ok(Self {
+            reach: PhantomData,
             id: identity(fault),
             fault,
             num_workers,
@@ -175,10 +254,10 @@ impl Shared {
         self.state.lock().expect("nothing panics under the lock")
     }
 
-    fn work(&self) {
+    fn work(&self, index: usize, run: fn(Job, Fault)) {
         IS_WORKER.with(|it| it.store(true, Ordering::Relaxed));
-        while let Some(job) = self.next() {
-            job.run();
+        while let Some(job) = self.next(index) {
+            run(job, self.fault);
             let mut state = self.lock();
             state.num_running -= 1;
             state.num_ended += 1;
@@ -192,10 +271,10 @@ impl Shared {
     }
 
     /// The next job, when there is one; `None` after a shutdown.
-    fn next(&self) -> Option<Job> {
+    fn next(&self, index: usize) -> Option<Job> {
         let mut state = self.lock();
         loop {
-            if let Some(job) = state.take(self.fault) {
+            if let Some(job) = state.take(self.fault, index) {
                 state.num_running += 1;
                 return Some(job);
             }
@@ -208,18 +287,26 @@ impl Shared {
 }
 
 impl State {
-    fn take(&mut self, fault: Fault) -> Option<Job> {
-        if fault != Fault::RandomOrder || self.waiting.is_empty() {
-            return self.waiting.pop_front();
-        }
-        self.dice = self.dice.wrapping_mul(1_103_515_245).wrapping_add(12_345);
-        let at = (self.dice >> 16) % self.waiting.len();
-        self.waiting.remove(at)
+    fn take(&mut self, fault: Fault, index: usize) -> Option<Job> {
+        let at = match fault {
+            _ if self.waiting.is_empty() => return None,
+            Fault::RandomOrder => {
+                self.dice = self.dice.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+                (self.dice >> 16) % self.waiting.len()
+            }
+            // The pools that it is tested with have two workers.
+            Fault::DealsJobsOut => self
+                .waiting
+                .iter()
+                .position(|(number, _)| number % 2 == index)?,
+            _ => 0,
+        };
+        self.waiting.remove(at).map(|(_, job)| job)
     }
 }
 
-impl Executor for Faulty {
-    type Reach = InProcess;
+impl<R: Runs> Executor for Faulty<R> {
+    type Reach = R;
 
     fn id(&self) -> &ExecutorId {
         &self.id
@@ -265,10 +352,13 @@ impl Executor for Faulty {
             }
             _ => {}
         }
-        state.waiting.push_back(job);
         let number = state.num_spawned;
+        state.waiting.push_back((number, job));
         self.shared.changed.notify_all();
         match self.fault {
+            Fault::BlocksForEver => loop {
+                state = self.shared.changed.wait(state).expect("as above");
+            },
             Fault::WaitsForTheJob => {
                 while state.num_ended < number {
                     state = self.shared.changed.wait(state).expect("as above");
@@ -277,7 +367,7 @@ impl Executor for Faulty {
             Fault::RunsOthersMeanwhile if is_worker => {
                 let other = state.waiting.pop_front();
                 drop(state);
-                other.into_iter().for_each(Job::run);
+                other.into_iter().for_each(|(_, job)| job.run());
             }
             _ => {}
         }
@@ -286,6 +376,10 @@ impl Executor for Faulty {
 
     fn parallelism(&self) -> NonZeroUsize {
         self.num_workers
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        R::capabilities()
     }
 
     fn shutdown(&self, how: Shutdown) {
@@ -304,7 +398,7 @@ impl Executor for Faulty {
         drop(state);
         match self.fault {
             Fault::LosesJobsOnShutdown => mem::forget(waiting),
-            _ => waiting.into_iter().for_each(Job::cancel),
+            _ => waiting.into_iter().for_each(|(_, job)| job.cancel()),
         }
         if how == Shutdown::Abort && self.fault != Fault::IgnoresAbort {
             self.id.abort();
@@ -312,7 +406,7 @@ impl Executor for Faulty {
     }
 }
 
-impl Drop for Faulty {
+impl<R> Drop for Faulty<R> {
     fn drop(&mut self) {
         let waiting = {
             let mut state = self.shared.lock();
@@ -322,7 +416,7 @@ impl Drop for Faulty {
         self.shared.changed.notify_all();
         match self.fault {
             Fault::LosesJobsOnDrop => mem::forget(waiting),
-            _ => waiting.into_iter().for_each(Job::cancel),
+            _ => waiting.into_iter().for_each(|(_, job)| job.cancel()),
         }
         for thread in self.threads.drain(..) {
             let is_self = thread.thread().id() == thread::current().id();

@@ -3,7 +3,8 @@
 //! never, shows.
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use taskfarm_core::{Executor, ExecutorId, InProcess, InProcessExt, InlineExecutor, Job};
 
@@ -151,6 +152,55 @@ fn tasks_that_borrow_and_submit_more() {
             2 * texts.iter().map(String::len).sum::<usize>()
         );
     });
+}
+
+/// Sets its flag when it is dropped.
+struct SetsOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetsOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+fn wait_for(flag: &AtomicBool) {
+    while !flag.load(Ordering::Acquire) {
+        std::thread::yield_now();
+    }
+}
+
+/// The scope itself is among what its tasks borrow, and its body's panic must not end it
+/// before they do.
+#[test]
+fn a_task_uses_its_scope_after_the_body_panicked() {
+    let pool = Joined {
+        id: ExecutorId::new("joined"),
+        threads: std::sync::Mutex::default(),
+    };
+    let texts = texts();
+    let (has_started, has_panicked) = (AtomicBool::new(false), AtomicBool::new(false));
+    let used = AtomicUsize::new(0);
+    let body = || {
+        pool.scope(|s| {
+            let _unwinds = SetsOnDrop(&has_panicked);
+            drop(s.submit(&texts, |texts| {
+                has_started.store(true, Ordering::Release);
+                wait_for(&has_panicked);
+                for text in texts {
+                    drop(s.submit(text, |text| used.fetch_add(text.len(), Ordering::Relaxed)));
+                    used.fetch_add(text.len(), Ordering::Relaxed);
+                    std::thread::yield_now();
+                }
+            }));
+            wait_for(&has_started);
+            resume_unwind(Box::new("meant"));
+        })
+    };
+    assert!(catch_unwind(AssertUnwindSafe(body)).is_err());
+    // What the task submitted ran only while the scope was not closed yet.
+    let len: usize = texts.iter().map(String::len).sum();
+    let used = used.into_inner();
+    assert!((len..=2 * len).contains(&used), "{used}");
 }
 
 #[test]

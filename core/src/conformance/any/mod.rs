@@ -84,6 +84,10 @@ fn last_of<T, E: fmt::Display>(
     Some(outcomes.last()?.err()?.to_string())
 }
 
-fn unwrap<T, E: fmt::Display>(result: Result<T, E>) -> T {
-    result.unwrap_or_else(|error| panic!("{error}"))
+#[track_caller]
+pub(in crate::conformance) fn unwrap<T, E: fmt::Display>(result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    }
 }

@@ -5,7 +5,8 @@ use crate::{ErrorPolicy, TaskErrorKind};
 
 pub(in crate::conformance) fn a_panic_is_the_outcome_of_a_task(subject: &Subject) {
     let pool = subject.pool();
-    let error = pool.submit(7, fear_7).join().unwrap_err();
+    let outcome = pool.submit(7, fear_7).join();
+    let error = outcome.expect_err("the panic was swallowed");
     let TaskErrorKind::Panicked(panic) = error.kind() else {
         panic!("the task ended otherwise: {error}");
     };
@@ -30,14 +31,15 @@ pub(in crate::conformance) fn a_panic_is_the_outcome_of_its_item_alone(subject: 
 pub(in crate::conformance) fn a_static_message_is_kept(subject: &Subject) {
     let pool = subject.pool();
     let error = pool.submit(1, |_: u64| -> u64 { panic!("plain") }).join();
-    let error = error.unwrap_err().to_string();
+    let error = error.expect_err("the panic was swallowed").to_string();
     assert!(error.contains("panicked: plain"), "{error}");
 }
 
 pub(in crate::conformance) fn a_payload_that_is_no_string_is_survived(subject: &Subject) {
     let pool = subject.pool();
     let task = pool.submit(1, |n: u64| -> u64 { std::panic::panic_any(n) });
-    assert!(task.join().unwrap_err().is_panic());
+    let error = task.join().expect_err("the panic was swallowed");
+    assert!(error.is_panic(), "{error}");
     assert_eq!(unwrap(pool.submit(1, identity).join()), 1);
 }
 

@@ -10,7 +10,8 @@ pub(in crate::conformance) fn a_task_is_refused_after_a_shutdown(subject: &Subje
         let pool = subject.pool();
         assert_eq!(unwrap(pool.submit(1, identity).join()), 1);
         pool.shutdown(how);
-        let error = pool.submit(1, identity).join().unwrap_err();
+        let outcome = pool.submit(1, identity).join();
+        let error = outcome.expect_err("a task ran after the shutdown");
         assert!(
             matches!(error.kind(), TaskErrorKind::Refused),
             "after {how:?}: {error}; `spawn` must hand the job back"
@@ -30,7 +31,8 @@ pub(in crate::conformance) fn every_map_is_refused_after_a_shutdown(subject: &Su
             );
         }
         let items: Vec<u64> = (0..50).collect();
-        let error = pool.map(items, identity).collect::<Vec<_>>().unwrap_err();
+        let results = pool.map(items, identity).collect::<Vec<_>>();
+        let error = results.expect_err("a map ran after the shutdown");
         assert!(error.to_string().contains("refused"), "{error}");
     }
 }

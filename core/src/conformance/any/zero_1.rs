@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Ext as _, Subject, failures, identity, unwrap};
-use crate::{ErrorPolicy, SetupError, SetupErrorKind, When, as_completed, wait};
+use crate::{CancellationToken, ErrorPolicy, SetupError, SetupErrorKind, When, as_completed, wait};
 
 pub(in crate::conformance) fn zero_workers_are_an_error(subject: &Subject) {
     match subject.try_pool_of(0) {
@@ -25,6 +25,22 @@ pub(in crate::conformance) fn zero_items_are_no_work(subject: &Subject) {
     assert_eq!(unwrap(pool.map(none(), identity).as_completed()).count(), 0);
     unwrap(pool.map(none(), identity).for_each(|_| panic!("an item")));
     assert_eq!(unwrap(pool.map(none(), identity).run()).tally().total(), 0);
+}
+
+pub(in crate::conformance) fn zero_items_cannot_be_cancelled(subject: &Subject) {
+    let pool = subject.pool();
+    let token = CancellationToken::new();
+    token.cancel();
+    let none = Vec::<u64>::new();
+    for policy in [ErrorPolicy::FailFast, ErrorPolicy::Collect] {
+        let map = || {
+            let map = pool.map(none.clone(), identity).on_error(policy);
+            map.cancel_token(&token)
+        };
+        for (ending, failure) in failures(map) {
+            assert_eq!(failure, None, "`{ending}` under {policy:?}");
+        }
+    }
 }
 
 pub(in crate::conformance) fn one_item_is_enough(subject: &Subject) {

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::any::unwrap;
 use super::{Pool, Subject};
 use crate::conformance::gate::{Counter, Gate, until};
 use crate::{Executor as _, InProcessExt as _};
@@ -64,7 +65,7 @@ pub(in crate::conformance) fn the_last_reference_may_go_inside_a_task(subject: &
         });
         drop(pool);
         gate.open();
-        task.join().unwrap();
+        unwrap(task.join());
     }
 }
 

@@ -40,6 +40,33 @@ pub(in crate::conformance) fn as_many_items_of_a_map_run_at_once_as_declared(sub
     pool.map(0..num, |_| there.meet(num)).run().unwrap();
 }
 
+pub(in crate::conformance) fn a_task_does_not_wait_while_a_worker_is_idle(subject: &Subject) {
+    let pool = subject.pool_of(2);
+    let gate = Gate::new();
+    let pass = gate.pass();
+    let busy = pool.submit((), move |()| pass.wait());
+    for _ in 0..20 {
+        pool.submit((), |()| ()).join().unwrap();
+    }
+    gate.open();
+    busy.join().unwrap();
+}
+
+pub(in crate::conformance) fn a_task_of_a_busy_worker_does_not_wait_for_it(subject: &Subject) {
+    let pool = subject.pool_of(2);
+    for _ in 0..20 {
+        let inner = pool.clone();
+        let busy = pool.submit((), move |()| {
+            let ran = Counter::new();
+            let others = ran.clone();
+            drop(inner.submit((), move |()| others.add()));
+            // Not by joining it: then this worker could run it.
+            ran.wait_for(1);
+        });
+        busy.join().unwrap();
+    }
+}
+
 pub(in crate::conformance) fn full_strength_is_there_after_panics(subject: &Subject) {
     let pool = subject.pool();
     for _ in 0..20 {

@@ -94,7 +94,9 @@ pub(in crate::conformance) fn a_waiter_wakes(subject: &Subject) {
     let waiting = pool.submit((), |()| ());
     let waiter = std::thread::spawn(move || waiting.join());
     pool.shutdown(Shutdown::CancelQueued);
-    assert!(waiter.join().unwrap().unwrap_err().is_cancelled());
+    let outcome = waiter.join().unwrap();
+    let error = outcome.expect_err("a waiting task ran after `CancelQueued`");
+    assert!(error.is_cancelled(), "{error}");
     gate.open();
     check_running(running);
 }
@@ -133,7 +135,7 @@ pub(in crate::conformance) fn an_abort_ends_a_running_map(subject: &Subject) {
             "nobody asked"
         );
     });
-    let error = map.run().unwrap_err();
+    let error = map.run().expect_err("the map ran to its end");
     assert!(error.first().unwrap().is_cancelled(), "{error}");
     aborter.join().unwrap();
 }
@@ -144,7 +146,8 @@ pub(in crate::conformance) fn a_task_may_shut_its_own_pool_down(subject: &Subjec
         let inner = pool.clone();
         let task = pool.submit((), move |()| inner.shutdown(how));
         assert!(task.join().is_ok());
-        let error = pool.submit((), |()| ()).join().unwrap_err();
+        let outcome = pool.submit((), |()| ()).join();
+        let error = outcome.expect_err("a task ran after the shutdown");
         assert!(matches!(error.kind(), TaskErrorKind::Refused), "{error}");
     }
 }
@@ -193,7 +196,8 @@ pub(in crate::conformance) fn a_task_may_submit_during_a_drain(subject: &Subject
     pool.shutdown(Shutdown::Drain);
     gate.open();
     // Refused, since the shutdown came first; but it resolves.
-    let error = task.join().unwrap().unwrap_err();
+    let inner = task.join().unwrap();
+    let error = inner.expect_err("a task was accepted after the shutdown");
     assert!(matches!(error.kind(), TaskErrorKind::Refused), "{error}");
 }
 

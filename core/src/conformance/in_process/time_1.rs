@@ -49,7 +49,8 @@ pub(in crate::conformance) fn an_item_that_does_not_stop_is_left_behind(subject:
     let map = pool.map(0..1, move |_| pass.wait());
     // It returns although the gate is closed.
     let outcomes = map.timeout(SHORT).outcomes().unwrap();
-    assert!(outcomes[0].as_ref().unwrap_err().is_timeout());
+    let error = outcomes[0].as_ref().expect_err("the limit was not kept");
+    assert!(error.is_timeout(), "{error}");
     gate.open();
 }
 

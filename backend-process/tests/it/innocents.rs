@@ -1,0 +1,211 @@
+//! What one task, map or shortage does must not be felt by others.
+
+use std::time::Duration;
+
+use serde_bytes::ByteBuf;
+use taskfarm_core::{CancelOutcome, ErrorPolicy, SameBinaryExt, TaskErrorKind};
+use taskfarm_process::StartMethod;
+
+use crate::Case;
+use crate::support::{builder, children, eventually, pool, signal, warm_up, worker_at};
+
+pub(crate) const CASES: &[Case] = &[
+    (
+        "innocents::a_half_sent_task_is_cancelled_without_its_neighbour",
+        a_half_sent_task_is_cancelled_without_its_neighbour,
+    ),
+    (
+        "innocents::a_task_that_is_told_to_be_killed_has_no_result",
+        a_task_that_is_told_to_be_killed_has_no_result,
+    ),
+    (
+        "innocents::the_process_that_forks_is_replaced_with_starts_pending",
+        the_process_that_forks_is_replaced,
+    ),
+    (
+        "innocents::a_stopped_worker_holds_no_task",
+        a_stopped_worker_holds_no_task,
+    ),
+    (
+        "innocents::the_only_worker_is_replaced_when_it_was_stopped",
+        the_only_worker_is_replaced_when_it_was_stopped,
+    ),
+    (
+        "innocents::a_hanging_exit_hook_holds_no_task",
+        a_hanging_exit_hook_holds_no_task,
+    ),
+    (
+        "innocents::an_initialiser_does_not_count_against_an_item",
+        an_initialiser_does_not_count_against_an_item,
+    ),
+    (
+        "innocents::an_initialiser_has_a_limit_of_its_own",
+        an_initialiser_has_a_limit_of_its_own,
+    ),
+    (
+        "innocents::an_item_above_the_memory_limit_is_lost_alone",
+        an_item_above_the_memory_limit_is_lost_alone,
+    ),
+];
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn a_half_sent_task_is_cancelled_without_its_neighbour(method: StartMethod) {
+    let pool = pool(method, 1);
+    // A worker that is known to be quick is sent more than it runs.
+    for _ in 0..5 {
+        let handles: Vec<_> = (0..500_u32).map(|n| pool.submit(n, |n: u32| n)).collect();
+        handles.into_iter().for_each(|handle| drop(handle.join()));
+    }
+    let innocent = pool.submit(7, |n: u32| {
+        std::thread::sleep(Duration::from_secs(2));
+        n
+    });
+    worker_at(&pool, 0);
+    // More than any ring holds, behind an item that runs: it is half-sent.
+    let big = pool.submit(ByteBuf::from(vec![1; 32 << 20]), |bytes: ByteBuf| {
+        bytes.len()
+    });
+    eventually("the big one is on its way", || {
+        (pool.workers()[0].bytes_in_flight > 1 << 20).then_some(())
+    });
+    assert_eq!(big.cancel(), CancelOutcome::NotStarted);
+    assert_eq!(innocent.join().unwrap(), 7);
+    assert_eq!(pool.submit(8, |n: u32| n).join().unwrap(), 8);
+    assert_eq!(pool.stats().replaced, 0);
+}
+
+fn a_task_that_is_told_to_be_killed_has_no_result(method: StartMethod) {
+    let pool = pool(method, 2);
+    let mut num_killed = 0;
+    for round in 0..200_u64 {
+        let handle = pool.submit(round, |round: u64| {
+            std::thread::sleep(Duration::from_micros(round % 20 * 10));
+        });
+        std::thread::sleep(Duration::from_micros(round % 17 * 20));
+        let answer = handle.cancel();
+        let result = handle.join();
+        match answer {
+            CancelOutcome::TooLate => assert!(result.is_ok(), "{result:?}"),
+            _ => assert!(result.is_err(), "{answer:?}, and yet a result"),
+        }
+        num_killed += u32::from(answer == CancelOutcome::Killed);
+    }
+    println!("{num_killed} of 200 were killed");
+}
+
+fn the_process_that_forks_is_replaced(method: StartMethod) {
+    if method != StartMethod::Zygote {
+        // Executed workers have none, and a fork of the start cannot be had again.
+        return;
+    }
+    let pool = pool(method, 4);
+    pool.submit(1, |n: u32| n).join().unwrap();
+    let [zygote] = children()[..] else {
+        panic!("more than one child: {:?}", children());
+    };
+    signal(zygote, libc::SIGSTOP);
+    // With one worker there, three more are wanted, for which the zygote cannot be asked.
+    let handles: Vec<_> = (0..8_u32)
+        .map(|n| {
+            pool.submit(n, |n: u32| {
+                std::thread::sleep(Duration::from_millis(50));
+                n
+            })
+        })
+        .collect();
+    worker_at(&pool, 0);
+    signal(zygote, libc::SIGKILL);
+    let results: Vec<_> = handles.into_iter().map(|handle| handle.join()).collect();
+    let num_lost = results.iter().filter(|result| result.is_err()).count();
+    // At most the one that ran.
+    assert!(num_lost <= 1, "{results:?}");
+    assert_eq!(pool.submit(3, |n: u32| n).join().unwrap(), 3);
+    warm_up(&pool, 4);
+}
+
+fn a_stopped_worker_holds_no_task(method: StartMethod) {
+    let pool = pool(method, 2);
+    let workers = warm_up(&pool, 2);
+    signal(workers[0].pid, libc::SIGSTOP);
+    for n in 0..4_u32 {
+        let handle = pool.submit(n, |n: u32| n);
+        assert_eq!(handle.join_timeout(LONG).expect("it ends").unwrap(), n);
+    }
+    signal(workers[0].pid, libc::SIGCONT);
+}
+
+fn the_only_worker_is_replaced_when_it_was_stopped(method: StartMethod) {
+    let pool = builder(method, 1)
+        .exit_timeout(Duration::from_millis(200))
+        .build()
+        .unwrap();
+    let workers = warm_up(&pool, 1);
+    signal(workers[0].pid, libc::SIGSTOP);
+    let handle = pool.submit(5, |n: u32| n);
+    assert_eq!(handle.join_timeout(LONG).expect("it ends").unwrap(), 5);
+    assert_ne!(pool.workers()[0].pid, workers[0].pid);
+}
+
+fn a_hanging_exit_hook_holds_no_task(method: StartMethod) {
+    let pool = builder(method, 1)
+        .exit_timeout(Duration::from_millis(200))
+        .build()
+        .unwrap();
+    let map = pool
+        .init(|| ())
+        .on_exit(|()| std::thread::sleep(Duration::from_secs(3600)));
+    let results: Vec<u32> = map.map(0..3_u32, |(), n| n).collect().unwrap();
+    assert_eq!(results, [0, 1, 2]);
+    let handle = pool.submit(5, |n: u32| n);
+    assert_eq!(handle.join_timeout(LONG).expect("it ends").unwrap(), 5);
+}
+
+fn an_initialiser_does_not_count_against_an_item(method: StartMethod) {
+    let pool = pool(method, 1);
+    let outcomes = pool
+        .init(|| std::thread::sleep(Duration::from_millis(400)))
+        .map(0..3_u32, |(), n| n)
+        .timeout(Duration::from_millis(200))
+        .on_error(ErrorPolicy::Collect)
+        .outcomes()
+        .unwrap();
+    let results: Vec<u32> = outcomes.into_iter().map(Result::unwrap).collect();
+    assert_eq!(results, [0, 1, 2]);
+    assert_eq!(pool.stats().started, 1);
+}
+
+fn an_initialiser_has_a_limit_of_its_own(method: StartMethod) {
+    let pool = builder(method, 1)
+        .init_timeout(Duration::from_millis(100))
+        .build()
+        .unwrap();
+    let error = pool
+        .init(|| std::thread::sleep(Duration::from_secs(3600)))
+        .map(0..1_u32, |(), n| n)
+        .timeout(Duration::from_millis(100))
+        .collect::<Vec<u32>>()
+        .unwrap_err();
+    let kind = error.first().expect("it failed").kind();
+    assert!(matches!(kind, TaskErrorKind::TimedOut(_)), "{error}");
+}
+
+fn an_item_above_the_memory_limit_is_lost_alone(method: StartMethod) {
+    let pool = builder(method, 2).memory_limit(128 << 20).build().unwrap();
+    let len = |bytes: ByteBuf| bytes.len();
+    let items: Vec<ByteBuf> = (0..20)
+        .map(|n| ByteBuf::from(vec![1; if n == 7 { 100 << 20 } else { 1000 }]))
+        .collect();
+    let map = pool.map(items, len).on_error(ErrorPolicy::Collect);
+    for (n, outcome) in map.outcomes().unwrap().into_iter().enumerate() {
+        match outcome {
+            Ok(len) => assert!(len == 1000 && n != 7),
+            Err(error) => {
+                let lost = matches!(error.kind(), TaskErrorKind::WorkerLost(_));
+                assert!(n == 7 && lost, "{error}");
+            }
+        }
+    }
+    assert_eq!(pool.stats().lost, 1);
+    assert_eq!(pool.submit(3, |n: u32| n).join().unwrap(), 3);
+}
