@@ -366,8 +366,17 @@ fn memory_limits_were_blamed_by_guessing(method: StartMethod) {
         // SAFETY: the worker has one thread, and the child ends at once.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            // SAFETY: this thread's own word.
-            unsafe { *libc::__errno_location() = libc::ENOMEM };
+            // SAFETY: no memory is involved; it fails, and leaves a word behind.
+            unsafe {
+                libc::mmap(
+                    std::ptr::null_mut(),
+                    1 << 60,
+                    0,
+                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                    -1,
+                    0,
+                )
+            };
             std::process::abort();
         }
         let mut status = 0;

@@ -364,20 +364,21 @@ mod on_abort {
         action.sa_flags = libc::SA_RESETHAND;
         // SAFETY: the action is valid, and its handler is safe in a signal: see there.
         unsafe { libc::sigaction(libc::SIGABRT, &raw const action, null_mut()) };
+        // SAFETY: no memory of ours is involved.
+        let errno = unsafe { libc::__errno_location() };
         // SAFETY: this thread's own word.
-        unsafe { *libc::__errno_location() = 0 };
+        unsafe { errno.write(0) };
     }
 
     /// Calls what is safe in a signal handler, and the unwinder, which is safe in a thread
     /// that aborts itself, as std does to print its backtrace. What raised the signal raises it
     /// again, or it is raised here, and then the default action ends the process.
     extern "C" fn note(signal: i32) {
-        // SAFETY: this thread's own word.
-        let errno = unsafe { *libc::__errno_location() };
+        let errno = std::io::Error::last_os_error().raw_os_error();
         // SAFETY: no memory is involved.
         let pid = unsafe { libc::getpid() };
         let is_ours = pid == WATCHER.load(Ordering::Relaxed);
-        if is_ours && (errno == libc::ENOMEM || is_allocation_error()) {
+        if is_ours && (errno == Some(libc::ENOMEM) || is_allocation_error()) {
             // SAFETY: null, or a reference that lives as long as the process.
             let refused = unsafe { REFUSED.load(Ordering::Relaxed).as_ref() };
             refused.inspect(|refused| refused.store(1, Ordering::Relaxed));
