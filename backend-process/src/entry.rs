@@ -12,7 +12,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::control::{Control, Hello};
+use crate::control::{Control, Hello, Refusal};
+use crate::exit_code;
 use crate::image;
 use crate::lane::WorkerEnd;
 use crate::sys::{self, Wait};
@@ -24,9 +25,6 @@ const MARKER: &CStr = c"TASKFARM_PROCESS_CHILD_1";
 
 /// How long a child waits for the first packet.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The code of a child that found itself to be another program than its pool.
-const EXIT_DISAGREED: i32 = 119;
 
 /// How many pools lie above this process.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
@@ -85,8 +83,9 @@ pub(crate) fn enter_if_asked(run_constructors: impl FnOnce()) {
         return;
     };
     if hello.identity != image::identity() {
-        let _ = Control::Disagreed.send(rustix::stdio::stdin(), &[]);
-        sys::exit_now(EXIT_DISAGREED);
+        let refused = Control::Refused(Refusal::OtherProgram);
+        let _ = refused.send(rustix::stdio::stdin(), &[]);
+        sys::exit_now(exit_code::OTHER_PROGRAM);
     }
     run_constructors();
     sys::ignore_broken_pipes();
@@ -98,11 +97,11 @@ pub(crate) fn enter_if_asked(run_constructors: impl FnOnce()) {
     if hello.is_worker {
         match WorkerEnd::from_descriptors(descriptors) {
             Some(end) => worker::run(end, hello.pool, settings),
-            None => sys::exit_now(EXIT_DISAGREED),
+            None => sys::exit_now(exit_code::NO_LANE),
         }
     }
     let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3) else {
-        sys::exit_now(EXIT_DISAGREED);
+        sys::exit_now(exit_code::NO_ZYGOTE);
     };
     zygote::run(socket, hello.pool, settings)
 }

@@ -179,7 +179,7 @@ fn check_caught(method: StartMethod, number: i32, moment: Moment) {
             eventually("the pool knows who runs it", || {
                 let workers = pool.workers();
                 let worker = workers.into_iter().find(|worker| worker.pid == pid)?;
-                (worker.item?.position == VICTIM as usize % CHUNK).then_some(())
+                (worker.item?.index == VICTIM as usize).then_some(())
             });
             signal(pid, number);
             pid
