@@ -3,7 +3,8 @@
 //! A pool starts its own executable with a marker in the environment and a socket as
 //! descriptor 0. The entry acts only when everything agrees: the program runs with no more
 //! rights than its user, the marker is there (it is removed at once, so that nobody
-//! inherits it), descriptor 0 is a packet socket, and the first packet on it is a hello
+//! inherits it) and was meant for this version of this crate, of which a program may hold
+//! two, descriptor 0 is a packet socket, and the first packet on it is a hello
 //! of this version from a pool of the same executable. Otherwise the program goes on as
 //! usual.
 
@@ -46,9 +47,15 @@ pub fn init() {
     enter_if_asked(|| {});
 }
 
-/// What the environment of a child gets: name and value.
-pub(crate) fn marker() -> (&'static str, &'static str) {
-    (MARKER.to_str().unwrap_or_default(), "1")
+/// What the environment of a child gets: name and value. The value is where the anchor lies:
+/// another version of this crate in the same executable has another one.
+pub(crate) fn marker() -> (&'static str, String) {
+    let [_, anchor] = image::identity();
+    (MARKER.to_str().unwrap_or_default(), anchor.to_string())
+}
+
+fn is_own_marker(value: &CStr) -> bool {
+    value.to_bytes() == marker().1.as_bytes()
 }
 
 /// Whether this process was started to become a worker, and nobody has called the entry:
@@ -69,7 +76,7 @@ pub(crate) fn set_depth(depth: u32) {
 
 /// `run_constructors` runs what should have happened before `main`.
 pub(crate) fn enter_if_asked(run_constructors: impl FnOnce()) {
-    if sys::is_privileged() || sys::take_env(MARKER).is_none() {
+    if sys::is_privileged() || !sys::take_env_if(MARKER, is_own_marker) {
         return;
     }
     if !sys::is_packet_socket(rustix::stdio::stdin()) {

@@ -61,6 +61,10 @@ pub(crate) const CASES: &[Case] = &[
         "bugs::a_zygote_with_threads_forked",
         a_zygote_with_threads_forked,
     ),
+    (
+        "bugs::tasks_that_were_taken_back_wore_their_worker_out",
+        tasks_that_were_taken_back,
+    ),
 ];
 
 /// The outcome of a task that must end soon.
@@ -440,4 +444,26 @@ fn a_zygote_with_threads_forked(method: StartMethod) {
     } else {
         assert_eq!(outcome.unwrap(), 2);
     }
+}
+
+fn tasks_that_were_taken_back(method: StartMethod) {
+    let pool = builder(method, 1).max_tasks_per_worker(30).build().unwrap();
+    let pid = |_: u32| std::process::id();
+    let mut pids: Vec<u32> = (0..20)
+        .map(|n| outcome(pool.submit(n, pid)).unwrap())
+        .collect();
+    // Quick ones, so that the worker is given a few at a time.
+    let running = pool.submit(0, |_: u32| {
+        std::thread::sleep(Duration::from_millis(100));
+        std::process::id()
+    });
+    worker_at(&pool, 0);
+    let waiting: Vec<_> = (0..20).map(|n| pool.submit(n, pid)).collect();
+    for handle in waiting {
+        assert_eq!(handle.cancel(), CancelOutcome::NotStarted);
+    }
+    pids.push(outcome(running).unwrap());
+    pids.extend((21..30).map(|n| outcome(pool.submit(n, pid)).unwrap()));
+    assert_eq!(pids, [pids[0]; 30]);
+    assert_ne!(outcome(pool.submit(0, pid)).unwrap(), pids[0]);
 }

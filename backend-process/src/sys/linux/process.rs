@@ -1,6 +1,6 @@
 //! Processes: fork, signals, limits, the reaping of children.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicU32;
@@ -49,19 +49,22 @@ pub(crate) fn is_privileged() -> bool {
     secure != 0
 }
 
-/// Takes a variable out of the environment. Only for the time before `main` or its first
-/// lines, when no other thread can read the environment.
-pub(crate) fn take_env(name: &CStr) -> Option<CString> {
+/// Takes a variable out of the environment if its value is the right one; whether it was.
+/// Only for the time before `main` or its first lines, when no other thread can read the
+/// environment.
+pub(crate) fn take_env_if(name: &CStr, is_right: impl FnOnce(&CStr) -> bool) -> bool {
     // SAFETY: no other thread changes the environment, as this function demands.
     let value = unsafe { libc::getenv(name.as_ptr()) };
     if value.is_null() {
-        return None;
+        return false;
     }
     // SAFETY: `getenv` gave a string that lives until the environment is changed.
-    let value = unsafe { CStr::from_ptr(value) }.to_owned();
+    if !is_right(unsafe { CStr::from_ptr(value) }) {
+        return false;
+    }
     // SAFETY: as above.
     unsafe { libc::unsetenv(name.as_ptr()) };
-    Some(value)
+    true
 }
 
 /// Copies this process.
