@@ -158,11 +158,8 @@ impl Builder {
         let num_workers = num_workers(self.num_workers)?;
         self.check()?;
         check_process()?;
-        if self.start == StartMethod::Fork && !sys::is_single_threaded() {
-            return Err(BuildError::new(
-                "start is Fork, but this process has more than one thread: build the pool \
-                 before any thread is started, or use StartMethod::Zygote",
-            ));
+        if self.start == StartMethod::Fork {
+            check_threads()?;
         }
         ProcessPool::open(self, num_workers)
     }
@@ -184,6 +181,21 @@ impl Builder {
 }
 
 const MAX_WORKERS: usize = 4096;
+
+/// Whether this process may be forked.
+fn check_threads() -> Result<(), BuildError> {
+    match sys::num_threads() {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(BuildError::new(
+            "start is Fork, but this process has more than one thread: build the pool \
+             before any thread is started, or use StartMethod::Zygote",
+        )),
+        Err(error) => Err(BuildError::new(format!(
+            "start is Fork, but /proc/self/task does not say whether this process has one \
+             thread: {error}"
+        ))),
+    }
+}
 
 /// Whether this process may have workers.
 fn check_process() -> Result<(), BuildError> {

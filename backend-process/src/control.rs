@@ -1,5 +1,6 @@
 //! [`Control`]: the packets between a pool and its zygote (or a worker that was executed).
 
+use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -21,22 +22,20 @@ pub(crate) enum Control {
     Hello(Hello),
     /// Child: we agree.
     Agreed,
-    /// Child: we are not the same executable, or not the same version.
-    Disagreed,
+    /// Child: I cannot be what you want, and leave.
+    Refused(Refusal),
     /// Pool to zygote: fork a worker, for the lane whose descriptors come along.
     Fork { lane: u64 },
     /// Zygote: the worker of that lane has this pid; its pidfd comes along.
     Forked { lane: u64, pid: u32 },
     /// Zygote: no worker for that lane, because of this error number.
     NotForked { lane: u64, errno: i32 },
-    /// Zygote: a worker has ended so, having used this many bytes at most.
-    Ended {
-        pid: u32,
-        ended: ProcessEnd,
-        peak: u64,
-    },
+    /// Zygote: a worker has ended so.
+    Ended { pid: u32, ended: ProcessEnd },
     /// Pool to zygote: leave.
     Leave,
+    /// Pool to zygote: kill this worker, which the pool itself cannot.
+    Kill { pid: u32 },
 }
 
 /// The first packet.
@@ -53,6 +52,40 @@ pub(crate) struct Hello {
     pub(crate) silent: bool,
     /// 0 for none.
     pub(crate) memory_limit: u64,
+}
+
+/// Why a child cannot be what its pool wants it to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// We are not the same executable.
+    OtherProgram,
+    /// A zygote with threads cannot fork: a lock held by one would stay locked in workers.
+    HasThreads,
+    /// Something that it needs failed with this error number.
+    CannotStart { errno: i32 },
+}
+
+impl<E: Into<io::Error>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        let errno = error.into().raw_os_error().unwrap_or(0);
+        Self::CannotStart { errno }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherProgram => f.write_str("it is another program than this one"),
+            Self::HasThreads => f.write_str(
+                "something in this program starts a thread before `main`, so it cannot be \
+                 forked: use StartMethod::Exec",
+            ),
+            Self::CannotStart { errno } => {
+                let error = io::Error::from_raw_os_error(*errno);
+                write!(f, "it could not prepare itself: {error}")
+            }
+        }
+    }
 }
 
 impl Control {
@@ -87,22 +120,30 @@ impl Control {
                 (1, [file, anchor, pool, flags, hello.memory_limit, 0])
             }
             Self::Agreed => (2, [0; NUM_WORDS]),
-            Self::Disagreed => (3, [0; NUM_WORDS]),
+            Self::Refused(why) => {
+                let (what, errno) = match why {
+                    Refusal::OtherProgram => (0, 0),
+                    Refusal::HasThreads => (1, 0),
+                    Refusal::CannotStart { errno } => (2, errno),
+                };
+                (3, [what, u64::from(errno.cast_unsigned()), 0, 0, 0, 0])
+            }
             Self::Fork { lane } => (4, [lane, 0, 0, 0, 0, 0]),
             Self::Forked { lane, pid } => (5, [lane, pid.into(), 0, 0, 0, 0]),
             Self::NotForked { lane, errno } => {
                 (6, [lane, u64::from(errno.cast_unsigned()), 0, 0, 0, 0])
             }
-            Self::Ended { pid, ended, peak } => {
+            Self::Ended { pid, ended } => {
                 let (how, code) = match ended {
                     ProcessEnd::Exited(code) => (0, code),
                     ProcessEnd::Signaled(signal) => (1, signal),
                     _ => (2, 0),
                 };
                 let code = u64::from(code.cast_unsigned());
-                (7, [pid.into(), how, code, peak, 0, 0])
+                (7, [pid.into(), how, code, 0, 0, 0])
             }
             Self::Leave => (8, [0; NUM_WORDS]),
+            Self::Kill { pid } => (9, [pid.into(), 0, 0, 0, 0, 0]),
         };
         let mut packet = [0; PACKET_LEN];
         let start = u64::from(MAGIC) << 32 | u64::from(VERSION) << 8 | kind;
@@ -135,7 +176,11 @@ impl Control {
                 memory_limit: e,
             }),
             2 => Self::Agreed,
-            3 => Self::Disagreed,
+            3 => Self::Refused(match a {
+                0 => Refusal::OtherProgram,
+                1 => Refusal::HasThreads,
+                _ => Refusal::CannotStart { errno: b as i32 },
+            }),
             4 => Self::Fork { lane: a },
             5 => Self::Forked {
                 lane: a,
@@ -152,9 +197,9 @@ impl Control {
                     1 => ProcessEnd::Signaled(c as i32),
                     _ => ProcessEnd::Unknown,
                 },
-                peak: d,
             },
             8 => Self::Leave,
+            9 => Self::Kill { pid: a as u32 },
             _ => return Err(Malformed),
         })
     }
@@ -174,15 +219,13 @@ mod tests {
             silent: false,
             memory_limit: 1 << 40,
         };
-        let ended = |ended| Control::Ended {
-            pid: 9,
-            ended,
-            peak: 4096,
-        };
+        let ended = |ended| Control::Ended { pid: 9, ended };
         for control in [
             Control::Hello(hello),
             Control::Agreed,
-            Control::Disagreed,
+            Control::Refused(Refusal::OtherProgram),
+            Control::Refused(Refusal::HasThreads),
+            Control::Refused(Refusal::CannotStart { errno: 24 }),
             Control::Fork { lane: 5 },
             Control::Forked { lane: 5, pid: 6 },
             Control::NotForked { lane: 5, errno: 11 },
@@ -190,6 +233,7 @@ mod tests {
             ended(ProcessEnd::Signaled(9)),
             ended(ProcessEnd::Unknown),
             Control::Leave,
+            Control::Kill { pid: 6 },
         ] {
             assert_eq!(Control::decode(&control.encode()), Ok(control));
         }

@@ -229,11 +229,21 @@ impl<R> Driver<R> {
         notes.append(&mut self.notes);
     }
 
-    /// The encoded bytes of the jobs that a worker has.
+    /// The encoded bytes of the items that a worker has and has not ended.
     pub(crate) fn bytes_in_flight(&self, slot: usize) -> usize {
         let flights = self.workers[slot].flights.iter();
-        let jobs = flights.filter_map(|flight| self.jobs.get(flight.key));
-        jobs.map(Job::num_bytes).sum()
+        let num_bytes = flights.filter_map(|flight| {
+            let job = self.jobs.get(flight.key)?;
+            Some(job.num_bytes(flight.next..flight.end))
+        });
+        num_bytes.sum()
+    }
+
+    /// The index in its map of the item that a worker started last, if it may still run.
+    pub(crate) fn index_of(&self, slot: usize, last_item: Current) -> Option<usize> {
+        let mut flights = self.workers[slot].flights.iter();
+        let flight = flights.find(|flight| flight.was_begun(Some(last_item)))?;
+        Some(self.jobs.get(flight.key)?.index_of(last_item.position))
     }
 
     /// Whether a closed pool has no process and no news any more.
@@ -682,6 +692,7 @@ impl<R> Driver<R> {
                 break;
             }
             taken.extend(worker.flights.pop_back());
+            taken.back().inspect(|flight| worker.refund(flight));
             if worker.flights.is_empty() {
                 worker.suspect = Some(seq);
             }
@@ -884,6 +895,7 @@ impl<R> Driver<R> {
     fn withdraw(&mut self, slot: usize, flight: &Flight) {
         let worker = &mut self.workers[slot];
         worker.flights.retain(|other| other.seq != flight.seq);
+        worker.refund(flight);
         match worker.outbox.front_mut() {
             // The worker, when it comes to it, waits for the rest of a payload that is about
             // to go.

@@ -3,7 +3,8 @@
 //! A pool starts its own executable with a marker in the environment and a socket as
 //! descriptor 0. The entry acts only when everything agrees: the program runs with no more
 //! rights than its user, the marker is there (it is removed at once, so that nobody
-//! inherits it), descriptor 0 is a packet socket, and the first packet on it is a hello
+//! inherits it) and was meant for this version of this crate, of which a program may hold
+//! two, descriptor 0 is a packet socket, and the first packet on it is a hello
 //! of this version from a pool of the same executable. Otherwise the program goes on as
 //! usual.
 
@@ -12,7 +13,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::control::{Control, Hello};
+use crate::control::{Control, Hello, Refusal};
+use crate::exit_code;
 use crate::image;
 use crate::lane::WorkerEnd;
 use crate::sys::{self, Wait};
@@ -24,9 +26,6 @@ const MARKER: &CStr = c"TASKFARM_PROCESS_CHILD_1";
 
 /// How long a child waits for the first packet.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The code of a child that found itself to be another program than its pool.
-const EXIT_DISAGREED: i32 = 119;
 
 /// How many pools lie above this process.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
@@ -48,9 +47,15 @@ pub fn init() {
     enter_if_asked(|| {});
 }
 
-/// What the environment of a child gets: name and value.
-pub(crate) fn marker() -> (&'static str, &'static str) {
-    (MARKER.to_str().unwrap_or_default(), "1")
+/// What the environment of a child gets: name and value. The value is where the anchor lies:
+/// another version of this crate in the same executable has another one.
+pub(crate) fn marker() -> (&'static str, String) {
+    let [_, anchor] = image::identity();
+    (MARKER.to_str().unwrap_or_default(), anchor.to_string())
+}
+
+fn is_own_marker(value: &CStr) -> bool {
+    value.to_bytes() == marker().1.as_bytes()
 }
 
 /// Whether this process was started to become a worker, and nobody has called the entry:
@@ -71,7 +76,7 @@ pub(crate) fn set_depth(depth: u32) {
 
 /// `run_constructors` runs what should have happened before `main`.
 pub(crate) fn enter_if_asked(run_constructors: impl FnOnce()) {
-    if sys::is_privileged() || sys::take_env(MARKER).is_none() {
+    if sys::is_privileged() || !sys::take_env_if(MARKER, is_own_marker) {
         return;
     }
     if !sys::is_packet_socket(rustix::stdio::stdin()) {
@@ -85,8 +90,9 @@ pub(crate) fn enter_if_asked(run_constructors: impl FnOnce()) {
         return;
     };
     if hello.identity != image::identity() {
-        let _ = Control::Disagreed.send(rustix::stdio::stdin(), &[]);
-        sys::exit_now(EXIT_DISAGREED);
+        let refused = Control::Refused(Refusal::OtherProgram);
+        let _ = refused.send(rustix::stdio::stdin(), &[]);
+        sys::exit_now(exit_code::OTHER_PROGRAM);
     }
     run_constructors();
     sys::ignore_broken_pipes();
@@ -98,11 +104,11 @@ pub(crate) fn enter_if_asked(run_constructors: impl FnOnce()) {
     if hello.is_worker {
         match WorkerEnd::from_descriptors(descriptors) {
             Some(end) => worker::run(end, hello.pool, settings),
-            None => sys::exit_now(EXIT_DISAGREED),
+            None => sys::exit_now(exit_code::NO_LANE),
         }
     }
     let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3) else {
-        sys::exit_now(EXIT_DISAGREED);
+        sys::exit_now(exit_code::NO_ZYGOTE);
     };
     zygote::run(socket, hello.pool, settings)
 }

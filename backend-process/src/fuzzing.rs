@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use taskfarm_core::ProcessEnd;
 
-use crate::control::{Control, Hello};
+use crate::control::{Control, Hello, Refusal};
 use crate::message::{HEADER_LEN, Header, Kind};
 use crate::record::Decoder;
 use crate::sys;
@@ -108,15 +108,13 @@ pub fn control_packets() -> Vec<Vec<u8>> {
         silent: false,
         memory_limit: 1 << 40,
     };
-    let ended = |ended| Control::Ended {
-        pid: 9,
-        ended,
-        peak: 4096,
-    };
+    let ended = |ended| Control::Ended { pid: 9, ended };
     let all = [
         Control::Hello(hello),
         Control::Agreed,
-        Control::Disagreed,
+        Control::Refused(Refusal::OtherProgram),
+        Control::Refused(Refusal::HasThreads),
+        Control::Refused(Refusal::CannotStart { errno: 24 }),
         Control::Fork { lane: 5 },
         Control::Forked { lane: 5, pid: 6 },
         Control::NotForked { lane: 5, errno: 11 },
@@ -124,6 +122,7 @@ pub fn control_packets() -> Vec<Vec<u8>> {
         ended(ProcessEnd::Signaled(9)),
         ended(ProcessEnd::Unknown),
         Control::Leave,
+        Control::Kill { pid: 6 },
     ];
     let (ours, theirs) = sys::packet_pair().expect("a pair of sockets");
     let bytes = |control: Control| {

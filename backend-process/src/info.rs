@@ -14,7 +14,7 @@ pub struct WorkerInfo {
     pub item: Option<RunningItem>,
     /// The items that it has ended.
     pub items_done: u64,
-    /// The encoded bytes of the jobs that it has, waiting ones included.
+    /// The encoded bytes of the items that it has, waiting ones included.
     pub bytes_in_flight: usize,
 }
 
@@ -38,11 +38,10 @@ pub enum WorkerState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunningItem {
-    /// A number for the job that the item belongs to: a submitted task, or a part of a map.
-    pub job: u64,
-    /// The position of the item in its job.
-    pub position: usize,
+    /// Its index in the input of its map; 0 for a submitted task.
+    pub index: usize,
     /// Since when: exact for items with a time limit, and for others no later than the
-    /// item's start (when the worker began this part of the job).
+    /// item's start (when the worker began this chunk of the map): reading the clock for each
+    /// would cost as much as a small item.
     pub since: Instant,
 }

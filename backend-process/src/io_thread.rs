@@ -22,10 +22,11 @@ use taskfarm_core::remote::Reply;
 use taskfarm_core::{ProcessEnd, WorkerLost};
 
 use crate::builder::StartMethod;
-use crate::driver::{Key, Nanos, News, Note, StartFailure, State};
+use crate::driver::{Key, Nanos, News, Note, Outside, StartFailure, State};
+use crate::exit_code;
 use crate::lane::Lane;
 use crate::lanes::Running;
-use crate::page;
+use crate::page::{self, Page};
 use crate::pool::{Inner, Shared};
 use crate::start::{Event, Starter};
 use crate::sys;
@@ -151,6 +152,7 @@ impl IoThread {
             let Inner { driver, lanes, .. } = &mut *inner;
             driver.tick(sys::monotonic_nanos(), lanes);
             let to_start = std::mem::take(&mut lanes.to_start);
+            let to_kill = std::mem::take(&mut lanes.to_kill);
             driver.take_wants_io();
             driver.take_wants_patrol();
             driver.take_notes(&mut notes);
@@ -165,6 +167,9 @@ impl IoThread {
                 .min();
             drop(inner);
             let has_started = !to_start.is_empty();
+            for pid in to_kill {
+                self.starter.kill(pid);
+            }
             self.tell(&mut notes);
             for slot in to_start {
                 self.start(slot);
@@ -326,7 +331,7 @@ impl IoThread {
                     running.pid = Some(pid);
                     running.pidfd = pidfd;
                     if running.kill {
-                        running.kill();
+                        inner.lanes.kill(slot);
                     }
                 }
             }
@@ -338,9 +343,9 @@ impl IoThread {
                     driver.start_failed(&[slot], &failure, sys::monotonic_nanos(), lanes);
                 }
             }
-            Event::Ended { pid, ended, peak } => {
+            Event::Ended { pid, ended } => {
                 if let Some(slot) = inner.lanes.find(|running| running.pid == Some(pid)) {
-                    self.bury(slot, pid, ended, peak, inner);
+                    self.bury(slot, pid, ended, inner);
                 }
             }
             Event::ZygoteLost { why, agreed } => self.lose_zygote(&why, agreed, inner),
@@ -348,7 +353,7 @@ impl IoThread {
     }
 
     /// A worker has ended: takes what it has left.
-    fn bury(&mut self, slot: usize, pid: u32, ended: ProcessEnd, peak: u64, inner: &mut Inner) {
+    fn bury(&mut self, slot: usize, pid: u32, ended: ProcessEnd, inner: &mut Inner) {
         inner.receive(slot, sys::monotonic_nanos());
         let Inner { driver, lanes, .. } = inner;
         let Some(running) = lanes.take(slot) else {
@@ -356,11 +361,15 @@ impl IoThread {
         };
         let page = running.lane.page();
         let phase = page.phase().load(Ordering::Acquire);
-        let lost = WorkerLost::new(pid, self.judge(ended, peak, phase, running.kill));
+        let lost = WorkerLost::new(pid, self.judge(ended, page, running.kill));
         let now = sys::monotonic_nanos();
         let state = driver.workers()[slot].state;
         if phase == page::STARTING && matches!(state, State::Starting | State::Wanted) {
-            driver.start_failed(&[slot], &StartFailure::Died(lost), now, lanes);
+            let failure = match exit_code::explain(ended) {
+                None => StartFailure::Died(lost),
+                Some(why) => StartFailure::Error(format!("process {pid} left at once: {why}")),
+            };
+            driver.start_failed(&[slot], &failure, now, lanes);
         } else {
             // A kill from outside says nothing about an item that was yet to be received.
             let was_killed = lost.ended == ProcessEnd::Signaled(libc::SIGKILL);
@@ -371,8 +380,8 @@ impl IoThread {
     }
 
     /// How a worker really ended, as far as anybody can tell.
-    fn judge(&mut self, ended: ProcessEnd, peak: u64, phase: u32, ours: bool) -> ProcessEnd {
-        if phase == page::CONFUSED {
+    fn judge(&mut self, ended: ProcessEnd, page: &Page, ours: bool) -> ProcessEnd {
+        if page.phase().load(Ordering::Acquire) == page::CONFUSED {
             return ProcessEnd::Protocol;
         }
         match ended {
@@ -385,7 +394,9 @@ impl IoThread {
                 }
                 ended
             }
-            ProcessEnd::Signaled(libc::SIGABRT) if self.starter.is_over_limit(peak) => {
+            ProcessEnd::Signaled(libc::SIGABRT)
+                if page.was_refused_memory().load(Ordering::Relaxed) == 1 =>
+            {
                 ProcessEnd::MemoryLimit
             }
             _ => ended,
@@ -412,7 +423,7 @@ impl IoThread {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let _ = sys::wait_readable(&[pidfd.as_fd()], Some(left));
             }
-            self.bury(slot, pid, ProcessEnd::Signaled(libc::SIGKILL), 0, inner);
+            self.bury(slot, pid, ProcessEnd::Signaled(libc::SIGKILL), inner);
         }
         if !without_process.is_empty() {
             let Inner { driver, lanes, .. } = inner;

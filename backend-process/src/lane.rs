@@ -22,9 +22,6 @@ pub(crate) const MAX_IN_PLACE: usize = TASKS.capacity / 2;
 /// pool writes the next.
 const FRAGMENT: usize = TASKS.capacity / 8;
 
-/// From this position on, an empty ring is begun anew: what is hot stays hot.
-const REWIND_AFTER: usize = 128 * 1024;
-
 /// Pipes carry single bytes, so the smallest will do: bigger ones use up a quota that the
 /// user's other programs need, too.
 const PIPE_LEN: usize = 4096;
@@ -170,8 +167,7 @@ impl Lane {
     /// Sees to it that `len` bytes fit without wrapping round.
     fn make_room(&mut self, len: usize) -> Option<()> {
         let until_end = self.tasks.until_end();
-        let is_far = TASKS.capacity - until_end > REWIND_AFTER;
-        if until_end < len || (is_far && self.tasks.is_empty()) {
+        if until_end < len || self.tasks.should_rewind() {
             self.pad(until_end)?;
         }
         self.has_room(len)?;

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::driver::{Nanos, Outside, Parts};
@@ -16,6 +17,8 @@ pub(crate) struct Lanes {
     slots: Vec<Option<Running>>,
     /// The slots that a process was asked for.
     pub(crate) to_start: Vec<usize>,
+    /// The processes that this one cannot kill: whoever forked them must.
+    pub(crate) to_kill: Vec<u32>,
 }
 
 /// A worker process, or one that is about to be.
@@ -39,6 +42,7 @@ impl Lanes {
         Self {
             slots: (0..num_workers).map(|_| None).collect(),
             to_start: Vec::new(),
+            to_kill: Vec::new(),
         }
     }
 
@@ -87,16 +91,15 @@ impl Lanes {
 }
 
 impl Running {
-    /// Kills the process now, or as soon as it has one.
-    pub(crate) fn kill(&mut self) {
+    /// Kills the process now, or as soon as it has one; gives the pid if that must be left
+    /// to whoever forked it: without a pidfd the number may be a stranger's, and a program
+    /// that gave up rights since it started its workers may not.
+    pub(crate) fn kill(&mut self) -> Option<u32> {
         self.kill = true;
-        match (&self.pidfd, self.pid) {
-            (Some(pidfd), _) => {
-                let _ = pidfd_send_signal(pidfd, Signal::KILL);
-            }
-            // Without a pidfd, the group's number must do.
-            (None, Some(pid)) => sys::kill_group(pid),
-            (None, None) => {}
+        let pidfd = self.pidfd.as_ref();
+        match pidfd.map(|pidfd| pidfd_send_signal(pidfd, Signal::KILL)) {
+            Some(Ok(()) | Err(Errno::SRCH)) => None,
+            Some(Err(_)) | None => self.pid,
         }
     }
 }
@@ -165,8 +168,7 @@ impl Outside for Lanes {
     }
 
     fn kill(&mut self, slot: usize) {
-        if let Some(running) = &mut self.slots[slot] {
-            running.kill();
-        }
+        let running = self.slots[slot].as_mut();
+        self.to_kill.extend(running.and_then(Running::kill));
     }
 }

@@ -71,6 +71,7 @@ mod builder;
 mod control;
 mod driver;
 mod entry;
+mod exit_code;
 mod image;
 mod info;
 mod io_thread;

@@ -13,8 +13,6 @@ use crate::sys::{self, SharedMemory};
 
 /// From this many unread bytes on, the pool is woken to read while the worker writes.
 const RING_EARLY: usize = 256 * 1024;
-/// From this position on, an empty ring is begun anew: what is hot stays hot.
-const REWIND_AFTER: usize = 128 * 1024;
 
 /// The worker's end of the ring of outcomes, and the pool's bell.
 #[derive(Debug)]
@@ -103,8 +101,7 @@ impl OutcomeWriter {
     /// Begins the ring anew where everything was read and the next place is far.
     pub(crate) fn rewind(&mut self) {
         let until_end = self.outcomes.until_end();
-        let is_far = OUTCOMES.capacity - until_end > REWIND_AFTER;
-        if is_far && until_end > 4 && self.outcomes.is_empty() {
+        if until_end > 4 && self.outcomes.should_rewind() {
             self.outcomes.put(&record::padding((until_end - 4) as u32));
             self.outcomes.skip(until_end - 4);
             self.outcomes.publish();

@@ -136,6 +136,12 @@ impl Page {
         self.0.word32(20)
     }
 
+    /// Whether it aborted because the memory limit refused it some; set by the worker.
+    #[inline]
+    pub(crate) fn was_refused_memory(&self) -> &AtomicU32 {
+        self.0.word32(24)
+    }
+
     /// The message at whose end the pool wants the bell rung; written by the pool.
     #[inline]
     pub(crate) fn bell_at(&self) -> &AtomicU32 {

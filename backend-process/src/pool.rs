@@ -306,6 +306,7 @@ impl Shared {
             setup,
             timeout,
             items,
+            indices: reply.indices().clone(),
             reply,
         };
         let mut inner = self.inner.lock();
@@ -438,12 +439,10 @@ impl Inner {
             .lanes
             .last_item_of(slot)
             .and_then(|(current, started)| {
-                let flights = &mut worker.flights.iter();
-                let flight = flights.find(|flight| flight.was_begun(Some(current)))?;
+                let index = self.driver.index_of(slot, current)?;
                 let ago = sys::monotonic_nanos().saturating_sub(started);
                 Some(RunningItem {
-                    job: flight.key.to_number(),
-                    position: current.position as usize,
+                    index,
                     since: Instant::now() - Duration::from_nanos(ago),
                 })
             });

@@ -18,6 +18,9 @@ use std::sync::atomic::Ordering;
 
 use crate::sys::SharedMemory;
 
+/// From this position on, an empty ring is begun anew.
+const REWIND_AFTER: usize = 128 * 1024;
+
 /// Where a ring lies in its memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ring {
@@ -90,6 +93,13 @@ impl Producer {
     /// Whether everything that was published has been read.
     pub(crate) fn is_empty(&mut self) -> bool {
         self.room_for(self.ring.capacity) == self.ring.capacity
+    }
+
+    /// Whether it should be begun anew, because it has run empty far from its start: what is
+    /// hot stays hot.
+    pub(crate) fn should_rewind(&mut self) -> bool {
+        let is_far = self.ring.capacity - self.until_end() > REWIND_AFTER;
+        is_far && self.is_empty()
     }
 
     /// Appends bytes, which must fit, without publishing them.

@@ -18,7 +18,7 @@ use crate::control::{Control, Hello};
 use crate::lane::WorkerEnd;
 use crate::sys::{self, Fork};
 use crate::worker::WorkerSettings;
-use crate::{entry, image, zygote};
+use crate::{entry, exit_code, image, zygote};
 
 /// How long a zygote that was told to leave may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,11 +35,7 @@ pub(crate) enum Event {
     /// There is no worker for this lane, for this reason.
     NotForked { lane: u64, why: String },
     /// A worker has ended.
-    Ended {
-        pid: u32,
-        ended: ProcessEnd,
-        peak: u64,
-    },
+    Ended { pid: u32, ended: ProcessEnd },
     /// The process that forks workers is gone, for this reason; they are going, too.
     ZygoteLost { why: String, agreed: bool },
 }
@@ -93,12 +89,6 @@ impl Starter {
 
     pub(crate) fn method(&self) -> StartMethod {
         self.method
-    }
-
-    /// Whether a worker that has used this much at most has come near its limit.
-    pub(crate) fn is_over_limit(&self, peak: u64) -> bool {
-        let limit = self.settings.memory_limit;
-        limit.is_some_and(|limit| peak >= limit / 4 * 3)
     }
 
     /// Kills the zygote, which does not answer.
@@ -210,11 +200,9 @@ impl Starter {
                     lane,
                     why: format!("fork failed: {}", io::Error::from_raw_os_error(errno)),
                 },
-                Ok(Some((Control::Ended { pid, ended, peak }, _))) => {
-                    Event::Ended { pid, ended, peak }
-                }
-                Ok(Some((Control::Disagreed, _))) => {
-                    self.lose_zygote("it is another program than this one", events);
+                Ok(Some((Control::Ended { pid, ended }, _))) => Event::Ended { pid, ended },
+                Ok(Some((Control::Refused(why), _))) => {
+                    self.lose_zygote(&why.to_string(), events);
                     return;
                 }
                 Ok(Some(_)) | Err(_) => {
@@ -236,7 +224,10 @@ impl Starter {
         };
         let ended = zygote.end();
         let why = match why {
-            "" => format!("the process that starts workers {ended}"),
+            "" => match exit_code::explain(ended) {
+                None => format!("the process that starts workers {ended}"),
+                Some(why) => format!("the process that starts workers left at once: {why}"),
+            },
             why => format!("the process that starts workers was started, but {why}"),
         };
         let agreed = zygote.agreed;
@@ -248,9 +239,20 @@ impl Starter {
         self.executed.remove(&pid);
         // If somebody else has reaped it (or the program ignores SIGCHLD, so the kernel has),
         // it is dead all the same.
-        let (_, ended, peak) =
-            sys::reap(Some(pid), |_| true).unwrap_or((pid, ProcessEnd::Unknown, 0));
-        Event::Ended { pid, ended, peak }
+        let (pid, ended) = sys::reap(Some(pid), |_| true).unwrap_or((pid, ProcessEnd::Unknown));
+        Event::Ended { pid, ended }
+    }
+
+    /// Kills a worker that only the process that forked it can kill.
+    pub(crate) fn kill(&self, pid: u32) {
+        match &self.zygote {
+            // If it is gone, its workers die with it.
+            Some(zygote) => drop(Control::Kill { pid }.send(zygote.socket.as_fd(), &[])),
+            None => log::error!(
+                "taskfarm-process: worker {pid} cannot be killed: this program has given up the \
+                 right to"
+            ),
+        }
     }
 
     /// Kills a worker, waits for its end, and reaps it if nobody else does.
@@ -279,7 +281,7 @@ impl Zygote {
             self.child.ends_within(LEAVE_TIMEOUT);
         }
         let reaped = sys::reap(Some(self.child.pid), |_| true);
-        reaped.map_or(ProcessEnd::Unknown, |(_, ended, _)| ended)
+        reaped.map_or(ProcessEnd::Unknown, |(_, ended)| ended)
     }
 }
 
@@ -322,7 +324,8 @@ fn execute(socket: OwnedFd) -> io::Result<Child> {
         .env(name, value)
         .stdin(Stdio::from(socket))
         .process_group(0)
-        .spawn()?;
+        .spawn()
+        .map_err(|error| io::Error::other(format!("/proc/self/exe cannot be executed: {error}")))?;
     Child::watch(child.id())
 }
 

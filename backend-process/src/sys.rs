@@ -9,6 +9,12 @@ compile_error!(
      Use `taskfarm-threads` or `taskfarm-rayon` here: the calls are the same."
 );
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!(
+    "taskfarm-process needs a 64-bit system for now (positions and bundles count in 64 bits). \
+     Use `taskfarm-threads` or `taskfarm-rayon` here: the calls are the same."
+);
+
 #[cfg(target_os = "linux")]
 mod linux;
 

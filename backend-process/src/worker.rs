@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use taskfarm_core::remote::{Bundle, Item, KeptState, Port, enter_worker};
 
+use crate::exit_code;
 use crate::image;
 use crate::lane::WorkerEnd;
 use crate::message::{Header, Kind};
@@ -14,10 +15,6 @@ use crate::outcome_writer::OutcomeWriter;
 use crate::page::{self, Current, ItemWords, Page, Slot};
 use crate::sys;
 use crate::worker_lane::{Broken, WorkerLane};
-
-/// Codes that a worker exits with when it cannot go on; a pool reports them as a crash.
-const EXIT_NO_LANE: i32 = 120;
-const EXIT_BROKEN: i32 = 121;
 
 /// What a worker is told when it is started.
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +36,12 @@ pub(crate) fn run(end: WorkerEnd, parent: u32, settings: WorkerSettings) -> ! {
         .and_then(WorkerEnd::from_descriptors)
         .and_then(|end| WorkerLane::open(end).ok());
     let Some(lane) = lane else {
-        sys::exit_now(EXIT_NO_LANE);
+        sys::exit_now(exit_code::NO_LANE);
     };
-    if let Some(limit) = settings.memory_limit
-        && sys::limit_memory(limit).is_err()
-    {
-        sys::exit_now(EXIT_NO_LANE);
+    if let Some(limit) = settings.memory_limit {
+        // Leaked: for as long as the process lives.
+        let page: &'static Page = Box::leak(Box::new(lane.page().clone()));
+        sys::limit_memory(limit, page.was_refused_memory());
     }
     enter_worker();
     let mut worker = Worker {
@@ -61,7 +58,7 @@ pub(crate) fn run(end: WorkerEnd, parent: u32, settings: WorkerSettings) -> ! {
     if matches!(broken, Broken::Malformed) {
         worker.lane.enter(page::CONFUSED);
     }
-    sys::exit_now(EXIT_BROKEN)
+    sys::exit_now(exit_code::BROKEN)
 }
 
 struct Worker {

@@ -9,19 +9,56 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::process::{PidfdFlags, getpid, getppid, pidfd_open, set_child_subreaper, setpgid};
 
-use crate::control::Control;
+use crate::control::{Control, Refusal};
+use crate::exit_code;
 use crate::lane::WorkerEnd;
 use crate::sys::{self, Fork};
 use crate::worker::{self, WorkerSettings};
 
-const EXIT_CANNOT_START: i32 = 118;
-
 /// Turns this process, started by `pool`, into a zygote. Never returns.
 pub(crate) fn run(socket: OwnedFd, pool: u32, settings: WorkerSettings) -> ! {
-    match Zygote::start(socket, pool, settings) {
-        Ok(zygote) => zygote.serve(),
-        Err(_) => sys::exit_now(EXIT_CANNOT_START),
+    let Ok(socket) = sys::close_all_but(vec![socket]).map(|mut kept| kept.remove(0)) else {
+        sys::exit_now(exit_code::NO_ZYGOTE);
+    };
+    let started = watch(pool).and_then(|(pool, children)| {
+        Control::Agreed.send(socket.as_fd(), &[])?;
+        Ok((pool, children))
+    });
+    match started {
+        Ok((pool, children)) => Zygote {
+            socket,
+            pool,
+            children,
+            workers: HashSet::new(),
+            settings,
+        }
+        .serve(),
+        Err(why) => {
+            let _ = Control::Refused(why).send(socket.as_fd(), &[]);
+            sys::exit_now(exit_code::NO_ZYGOTE)
+        }
     }
+}
+
+/// Makes this process a zygote; gives what tells of the pool's end and of children's.
+fn watch(pool: u32) -> Result<(OwnedFd, OwnedFd), Refusal> {
+    if sys::num_threads()? > 1 {
+        return Err(Refusal::HasThreads);
+    }
+    let _ = setpgid(None, None);
+    let _ = rustix::thread::set_name(c"taskfarm-zygote");
+    sys::fill_standard_descriptors()?;
+    let null = std::fs::File::open("/dev/null")?;
+    let _ = rustix::stdio::dup2_stdin(&null);
+    let pool_pid = sys::to_pid(pool).ok_or(std::io::ErrorKind::InvalidInput)?;
+    let pool = pidfd_open(pool_pid, PidfdFlags::empty())?;
+    if getppid() != Some(pool_pid) {
+        // It died before it could be watched.
+        sys::exit_now(0);
+    }
+    // Grandchildren of dead workers come here, to be reaped.
+    let _ = set_child_subreaper(Some(getpid()));
+    Ok((pool, sys::watch_children()?))
 }
 
 struct Zygote {
@@ -35,32 +72,6 @@ struct Zygote {
 }
 
 impl Zygote {
-    fn start(socket: OwnedFd, pool: u32, settings: WorkerSettings) -> std::io::Result<Self> {
-        let _ = setpgid(None, None);
-        let _ = rustix::thread::set_name(c"taskfarm-zygote");
-        let socket = sys::close_all_but(vec![socket])?.remove(0);
-        sys::fill_standard_descriptors()?;
-        let null = std::fs::File::open("/dev/null")?;
-        let _ = rustix::stdio::dup2_stdin(&null);
-        let pool_pid = sys::to_pid(pool).ok_or(std::io::ErrorKind::InvalidInput)?;
-        let pool = pidfd_open(pool_pid, PidfdFlags::empty())?;
-        if getppid() != Some(pool_pid) {
-            // It died before it could be watched.
-            sys::exit_now(0);
-        }
-        // Grandchildren of dead workers come here, to be reaped.
-        let _ = set_child_subreaper(Some(getpid()));
-        let zygote = Self {
-            socket,
-            pool,
-            children: sys::watch_children()?,
-            workers: HashSet::new(),
-            settings,
-        };
-        Control::Agreed.send(zygote.socket.as_fd(), &[])?;
-        Ok(zygote)
-    }
-
     fn serve(mut self) -> ! {
         loop {
             let watched = [
@@ -89,6 +100,11 @@ impl Zygote {
         loop {
             match Control::receive(self.socket.as_fd(), false) {
                 Ok(Some((Control::Fork { lane }, descriptors))) => self.fork(lane, descriptors),
+                // Not reaped yet if it is here, so the number is its own.
+                Ok(Some((Control::Kill { pid }, _))) if self.workers.contains(&pid) => {
+                    sys::kill_group(pid);
+                }
+                Ok(Some((Control::Kill { .. }, _))) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Ok(Some(_)) | Ok(None) | Err(_) => self.leave(),
             }
@@ -126,9 +142,9 @@ impl Zygote {
         // Signals merge, so what they say is not read: all that have ended are reaped.
         let mut signals = [0; 1024];
         while rustix::io::read(&self.children, &mut signals).is_ok_and(|len| len > 0) {}
-        while let Some((pid, ended, peak)) = sys::reap(None, |pid| self.workers.contains(&pid)) {
+        while let Some((pid, ended)) = sys::reap(None, |pid| self.workers.contains(&pid)) {
             if self.workers.remove(&pid) {
-                self.tell(Control::Ended { pid, ended, peak }, &[]);
+                self.tell(Control::Ended { pid, ended }, &[]);
             }
         }
     }

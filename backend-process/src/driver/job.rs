@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use taskfarm_core::remote::{Bundle, Setup};
+use taskfarm_core::remote::{Bundle, Indices, Setup};
 
 use super::todo::Todo;
 use super::{Nanos, Parts};
@@ -16,6 +16,8 @@ pub(crate) struct NewJob<R> {
     pub(crate) setup: Option<Arc<Setup>>,
     pub(crate) timeout: Option<Nanos>,
     pub(crate) items: Bundle,
+    /// Which items of their map these are.
+    pub(crate) indices: Indices,
     pub(crate) reply: R,
 }
 
@@ -26,6 +28,7 @@ pub(crate) struct Job<R> {
     pub(super) setup: Option<Arc<Setup>>,
     pub(super) timeout: Option<Nanos>,
     items: Bundle,
+    indices: Indices,
     /// Where the bytes of position `bytes_at.0` begin, to find those of the next ones.
     bytes_at: (u32, usize),
     /// The positions that nobody has.
@@ -49,6 +52,7 @@ impl<R> Job<R> {
             setup: job.setup,
             timeout: job.timeout,
             items: job.items,
+            indices: job.indices,
             bytes_at: (0, 0),
             todo: Todo::all(len),
             left: len,
@@ -104,9 +108,15 @@ impl<R> Job<R> {
         self.items
     }
 
-    /// The bytes of the items.
-    pub(super) fn num_bytes(&self) -> usize {
-        self.items.bytes.len()
+    /// The bytes of the items at these positions.
+    pub(super) fn num_bytes(&self, positions: Range<u32>) -> usize {
+        let positions = positions.start as usize..positions.end as usize;
+        positions.map(|at| self.items.len_at(at)).sum()
+    }
+
+    /// The index in its map of the item at this position.
+    pub(super) fn index_of(&self, position: u32) -> usize {
+        self.indices.at(position as usize)
     }
 }
 
@@ -225,6 +235,7 @@ mod tests {
                 setup: None,
                 timeout: None,
                 items: Bundle::default(),
+                indices: Indices::default(),
                 reply: (),
             })
         };

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use proptest::prelude::*;
+use taskfarm_core::remote::Indices;
 
 use super::*;
 
@@ -309,6 +310,7 @@ impl Play {
                 bytes: Vec::new(),
                 lengths: vec![0; len as usize],
             },
+            indices: Indices::default(),
             reply: number,
         };
         if *self.driver.phase() == Phase::Closing {

@@ -323,6 +323,13 @@ impl Worker {
         }
     }
 
+    /// The flight was taken back: the worker may run as many other items.
+    pub(super) fn refund(&mut self, flight: &Flight) {
+        if let Some(budget) = &mut self.budget {
+            *budget += u64::from(flight.end - flight.next);
+        }
+    }
+
     /// The flight at this index has all its outcomes.
     pub(super) fn land(&mut self, at: usize) {
         self.flights.remove(at);

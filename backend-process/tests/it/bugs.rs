@@ -4,11 +4,13 @@ use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use taskfarm_core::{CancelOutcome, Handle, ProcessEnd, SameBinaryExt, TaskError, TaskErrorKind};
+use taskfarm_core::{
+    CancelOutcome, ErrorPolicy, Handle, ProcessEnd, SameBinaryExt, TaskError, TaskErrorKind,
+};
 use taskfarm_process::StartMethod;
 
 use crate::Case;
-use crate::support::{pool, worker_at};
+use crate::support::{builder, pool, worker_at};
 
 pub(crate) const CASES: &[Case] = &[
     (
@@ -38,6 +40,30 @@ pub(crate) const CASES: &[Case] = &[
     (
         "bugs::a_task_that_closed_its_bell_burned_a_core_of_the_pool",
         a_task_that_closed_its_bell,
+    ),
+    (
+        "bugs::a_program_that_gave_up_root_could_not_kill",
+        a_program_that_gave_up_root,
+    ),
+    (
+        "bugs::memory_limits_were_blamed_by_guessing",
+        memory_limits_were_blamed_by_guessing,
+    ),
+    (
+        "bugs::a_memory_limit_above_the_users_own_stopped_every_worker",
+        a_memory_limit_above_the_users_own,
+    ),
+    (
+        "bugs::few_descriptors_stopped_every_worker",
+        few_descriptors_stopped_every_worker,
+    ),
+    (
+        "bugs::a_zygote_with_threads_forked",
+        a_zygote_with_threads_forked,
+    ),
+    (
+        "bugs::tasks_that_were_taken_back_wore_their_worker_out",
+        tasks_that_were_taken_back,
     ),
 ];
 
@@ -284,4 +310,160 @@ fn cpu_time() -> Duration {
         time.tv_sec.unsigned_abs(),
         u32::try_from(time.tv_nsec).unwrap(),
     )
+}
+
+fn a_program_that_gave_up_root(method: StartMethod) {
+    // SAFETY: no memory is involved.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    // Executed workers have nobody else to kill them: PROTOCOL.md says so.
+    if !is_root || method == StartMethod::Exec {
+        return;
+    }
+    let pool = pool(method, 1);
+    assert_eq!(outcome(pool.submit(2, die_of_1)).unwrap(), 2);
+    let nobody = 65534;
+    // SAFETY: no memory is involved.
+    assert_eq!(unsafe { libc::setuid(nobody) }, 0);
+    let sleep = |n: u32| {
+        if n == 1 {
+            std::thread::sleep(Duration::from_secs(1000));
+        }
+    };
+    let limited = pool.map(0..3, sleep).timeout(Duration::from_millis(100));
+    let outcomes = limited.on_error(ErrorPolicy::Collect).outcomes().unwrap();
+    assert!(outcomes[0].is_ok() && outcomes[2].is_ok());
+    let error = outcomes[1].as_ref().unwrap_err();
+    assert!(
+        matches!(error.kind(), TaskErrorKind::TimedOut(_)),
+        "{error}"
+    );
+    let asleep = pool.submit(1, sleep);
+    worker_at(&pool, 0);
+    assert_eq!(asleep.cancel(), CancelOutcome::Killed);
+    assert!(outcome(asleep).is_err());
+}
+
+fn memory_limits_were_blamed_by_guessing(method: StartMethod) {
+    let pool = builder(method, 1).memory_limit(256 << 20).build().unwrap();
+    let at_once = pool.submit(1 << 30, |len: usize| vec![1_u8; len].len());
+    assert_eq!(how_it_ended(outcome(at_once)), ProcessEnd::MemoryLimit);
+    let growing = pool.submit((), |()| {
+        let mut bytes = Vec::new();
+        while std::process::id() != 0 {
+            bytes.extend_from_slice(&[1_u8; 1 << 16]);
+        }
+        bytes.len()
+    });
+    assert_eq!(how_it_ended(outcome(growing)), ProcessEnd::MemoryLimit);
+    let near = pool.submit(205 << 20, |len: usize| {
+        let bytes = std::hint::black_box(vec![1_u8; len]);
+        if bytes.len() == len {
+            std::process::abort();
+        }
+    });
+    assert_eq!(
+        how_it_ended(outcome(near)),
+        ProcessEnd::Signaled(libc::SIGABRT)
+    );
+    // A fork of a worker aborts as any other process.
+    let forked = pool.submit((), |()| {
+        // SAFETY: the worker has one thread, and the child ends at once.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: no memory is involved; it fails, and leaves a word behind.
+            unsafe {
+                libc::mmap(
+                    std::ptr::null_mut(),
+                    1 << 60,
+                    0,
+                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                    -1,
+                    0,
+                )
+            };
+            std::process::abort();
+        }
+        let mut status = 0;
+        // SAFETY: the pointer is to this frame.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        libc::WTERMSIG(status)
+    });
+    assert_eq!(outcome(forked).unwrap(), libc::SIGABRT);
+}
+
+/// Sets the soft and hard limit.
+fn set_limit(resource: libc::__rlimit_resource_t, soft: u64, hard: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    // SAFETY: the pointer is to this frame.
+    assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
+}
+
+fn a_memory_limit_above_the_users_own(method: StartMethod) {
+    set_limit(libc::RLIMIT_DATA, 512 << 20, 512 << 20);
+    // Root may raise its limits; nobody else may.
+    // SAFETY: no memory is involved.
+    unsafe { libc::setuid(65534) };
+    let pool = builder(method, 1).memory_limit(1 << 30).build().unwrap();
+    assert_eq!(outcome(pool.submit(2, die_of_1)).unwrap(), 2);
+}
+
+fn few_descriptors_stopped_every_worker(method: StartMethod) {
+    set_limit(libc::RLIMIT_NOFILE, 40, 4096);
+    let pool = pool(method, 1);
+    assert_eq!(outcome(pool.submit(2, die_of_1)).unwrap(), 2);
+    how_it_ended(outcome(pool.submit(1, die_of_1)));
+    assert_eq!(outcome(pool.submit(3, die_of_1)).unwrap(), 3);
+}
+
+const STARTS_A_THREAD: &str = "TASKFARM_IT_STARTS_A_THREAD";
+
+/// What a C++ library with a thread of its own does.
+#[used]
+// SAFETY: the section holds pointers to functions, which the loader calls once each.
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = construct;
+
+extern "C" fn construct() {
+    if std::env::var_os(STARTS_A_THREAD).is_some() {
+        std::thread::spawn(|| std::thread::sleep(Duration::from_secs(1000)));
+    }
+}
+
+fn a_zygote_with_threads_forked(method: StartMethod) {
+    // SAFETY: this process has one thread.
+    unsafe { std::env::set_var(STARTS_A_THREAD, "1") };
+    let pool = pool(method, 1);
+    let outcome = outcome(pool.submit(2, die_of_1));
+    if method == StartMethod::Zygote {
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.contains("starts a thread before `main`"), "{error}");
+        assert!(error.contains("StartMethod::Exec"), "{error}");
+    } else {
+        assert_eq!(outcome.unwrap(), 2);
+    }
+}
+
+fn tasks_that_were_taken_back(method: StartMethod) {
+    let pool = builder(method, 1).max_tasks_per_worker(30).build().unwrap();
+    let pid = |_: u32| std::process::id();
+    let mut pids: Vec<u32> = (0..20)
+        .map(|n| outcome(pool.submit(n, pid)).unwrap())
+        .collect();
+    // Quick ones, so that the worker is given a few at a time.
+    let running = pool.submit(0, |_: u32| {
+        std::thread::sleep(Duration::from_millis(100));
+        std::process::id()
+    });
+    worker_at(&pool, 0);
+    let waiting: Vec<_> = (0..20).map(|n| pool.submit(n, pid)).collect();
+    for handle in waiting {
+        assert_eq!(handle.cancel(), CancelOutcome::NotStarted);
+    }
+    pids.push(outcome(running).unwrap());
+    pids.extend((21..30).map(|n| outcome(pool.submit(n, pid)).unwrap()));
+    assert_eq!(pids, [pids[0]; 30]);
+    assert_ne!(outcome(pool.submit(0, pid)).unwrap(), pids[0]);
 }

@@ -135,7 +135,7 @@ fn wait_for_a_signal(inside: &str) -> ! {
     }
 }
 
-/// The victim is set to be caught while running: so that it may be encoded.
+/// For victims that come as such: to be caught here, or before, when they are decoded.
 fn be_caught_running(item: Caught) -> Caught {
     append(&item.started, item.n);
     if item.at == Moment::Running {
@@ -144,6 +144,7 @@ fn be_caught_running(item: Caught) -> Caught {
     item
 }
 
+/// Makes the victim one, on its way back.
 fn be_caught_encoding(mut item: Caught) -> Caught {
     append(&item.started, item.n);
     if item.n == VICTIM {
@@ -178,7 +179,7 @@ fn check_caught(method: StartMethod, number: i32, moment: Moment) {
             eventually("the pool knows who runs it", || {
                 let workers = pool.workers();
                 let worker = workers.into_iter().find(|worker| worker.pid == pid)?;
-                (worker.item?.position == VICTIM as usize % CHUNK).then_some(())
+                (worker.item?.index == VICTIM as usize).then_some(())
             });
             signal(pid, number);
             pid

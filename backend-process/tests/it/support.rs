@@ -38,12 +38,12 @@ pub(crate) fn idle_workers(pool: &ProcessPool, number: usize) -> Vec<WorkerInfo>
     })
 }
 
-/// Waits until a worker runs the item at this position of a job.
-pub(crate) fn worker_at(pool: &ProcessPool, position: usize) -> WorkerInfo {
+/// Waits until a worker runs the item with this index.
+pub(crate) fn worker_at(pool: &ProcessPool, index: usize) -> WorkerInfo {
     eventually("a worker is in the item", || {
         pool.workers()
             .into_iter()
-            .find(|worker| worker.item.is_some_and(|item| item.position == position))
+            .find(|worker| worker.item.is_some_and(|item| item.index == index))
     })
 }
 

@@ -132,7 +132,7 @@ pub(super) enum Place {
 pub(super) fn judge<R: Reach>(subject: &Subject<R>, case: &Case, place: Place) -> Verdict {
     let at = cases().iter().position(|other| other.name == case.name);
     let body = at.and_then(|at| R::bodies()[at]);
-    let lacking = catch(|| subject.lacks(case.needs(), place));
+    let lacking = find_lacking(subject, case.needs(), place);
     let outcome = match (lacking, body) {
         (Ok(Some(need)), _) => return Verdict::Skipped(need),
         (Ok(None), Some(body)) => observe(subject, body, place),
@@ -143,6 +143,26 @@ pub(super) fn judge<R: Reach>(subject: &Subject<R>, case: &Case, place: Place) -
         Ok(()) => Verdict::Passed,
         Err(seen) => Verdict::Failed(Failure::of(case, seen)),
     }
+}
+
+/// The first of `needs` that is lacking. Pools are opened and closed to find that out, which
+/// may hang, too.
+fn find_lacking<R: Reach>(
+    subject: &Subject<R>,
+    needs: &'static [Need],
+    place: Place,
+) -> Result<Option<Need>, String> {
+    if needs.is_empty() || place == Place::OwnProcess {
+        return catch(|| subject.lacks(needs, place));
+    }
+    let (subject, calls) = subject.watched();
+    let deadline = subject.scaled_deadline();
+    let (sender, receiver) = mpsc::channel();
+    let asked = run_within(deadline, move || {
+        let _ = sender.send(subject.lacks(needs, place));
+    });
+    asked.unwrap_or_else(|()| Err(format!("{}; {}", hung(deadline), calls.suspicion())))?;
+    receiver.recv().map_err(|error| error.to_string())
 }
 
 /// Runs a case and says what went wrong.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::bundle::{Bundle, Kind};
 use super::cancel_slot::CancelSlot;
 use super::function::{Function, Remotable};
-use super::job::{CancelHook, Loss, RemoteBody, RemoteJob, Reply, ReplyTo, Setup};
+use super::job::{CancelHook, Indices, Loss, RemoteBody, RemoteJob, Reply, ReplyTo, Setup};
 use crate::bell::Bell;
 use crate::job::{Body, GaveUp};
 use crate::panic::catch;
@@ -223,6 +223,7 @@ where
             let is_fine = |nth: &u32| !failed.iter().any(|(at, _)| at == nth);
             (0..items.len() as u32).filter(is_fine).collect()
         });
+        let indices = Indices::new(self.first, origins);
         for (nth, why) in failed {
             let kind = TaskErrorKind::NotEncodable(why);
             self.put(Parcel::Item(self.first + nth as usize, Err(kind)));
@@ -235,7 +236,7 @@ where
             function: self.common.function,
             setup: self.common.setup.clone(),
             timeout: self.common.timeout,
-            reply: Reply::new(self.clone(), buffer.len(), origins),
+            reply: Reply::new(self.clone(), buffer.len(), indices),
             items: buffer,
         }
     }
@@ -284,15 +285,11 @@ where
     W: Remotable<I, Out: Send, Error: Send>,
 {
     fn deliver(&self, first: usize, outcomes: Bundle) {
-        self.common
-            .inbox
-            .put(Parcel::Encoded(self.first + first, outcomes));
+        self.common.inbox.put(Parcel::Encoded(first, outcomes));
     }
 
-    fn lose(&self, position: usize, loss: Loss) {
-        self.common
-            .inbox
-            .put(Parcel::Lost(self.first + position, loss));
+    fn lose(&self, index: usize, loss: Loss) {
+        self.common.inbox.put(Parcel::Lost(index, loss));
     }
 
     fn close(&self) {

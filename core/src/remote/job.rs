@@ -99,9 +99,28 @@ impl fmt::Debug for Setup {
 /// ends as [`Dropped`](crate::TaskErrorKind::Dropped).
 pub struct Reply {
     to: Arc<dyn ReplyTo>,
-    /// Where the position lies in the job, if some of its items could not be encoded.
-    origins: Option<Vec<u32>>,
+    indices: Indices,
     missing: Missing,
+}
+
+/// Where the items of a [`RemoteJob`] lie in the input of their map.
+#[derive(Clone, Debug, Default)]
+pub struct Indices {
+    first: usize,
+    /// How far after the first each one lies, if some between them could not be encoded.
+    origins: Option<Arc<[u32]>>,
+}
+
+impl Indices {
+    pub(crate) fn new(first: usize, origins: Option<Arc<[u32]>>) -> Self {
+        Self { first, origins }
+    }
+
+    /// The index of the item at this position of the job; 0 for a submitted task.
+    pub fn at(&self, position: usize) -> usize {
+        let origin = self.origins.as_ref().and_then(|all| all.get(position));
+        self.first + origin.map_or(position, |origin| *origin as usize)
+    }
 }
 
 /// Why an item has no outcome.
@@ -124,11 +143,11 @@ pub enum Loss {
 
 /// The job's own end of a [`Reply`]. Runs on the backend's thread: no user code here.
 pub(crate) trait ReplyTo: Send + Sync {
-    /// The outcomes of the items from `first` on.
+    /// The outcomes of the items from the index `first` on.
     fn deliver(&self, first: usize, outcomes: Bundle);
 
     /// The item has no outcome.
-    fn lose(&self, position: usize, loss: Loss);
+    fn lose(&self, index: usize, loss: Loss);
 
     /// Every position has been reported.
     fn close(&self);
@@ -148,12 +167,11 @@ pub(crate) trait RemoteBody: Send + Sync {
 }
 
 impl Reply {
-    /// `origins` are the positions that the items of a bundle of that length have in the
-    /// job, unless they are simply the same.
-    pub(crate) fn new(to: Arc<dyn ReplyTo>, len: usize, origins: Option<Vec<u32>>) -> Self {
+    /// For a bundle of that length, whose items have these indices in the input.
+    pub(crate) fn new(to: Arc<dyn ReplyTo>, len: usize, indices: Indices) -> Self {
         Self {
             to,
-            origins,
+            indices,
             missing: Missing::new(len),
         }
     }
@@ -171,9 +189,9 @@ impl Reply {
             return Err(MalformedBundle);
         }
         self.missing.remove(first, end);
-        match &self.origins {
-            None => self.to.deliver(first, outcomes),
-            Some(origins) => {
+        match &self.indices.origins {
+            None => self.to.deliver(self.indices.at(first), outcomes),
+            Some(_) => {
                 let mut start = 0;
                 for (nth, &entry) in outcomes.lengths.iter().enumerate() {
                     let len = outcomes.len_at(nth);
@@ -182,7 +200,7 @@ impl Reply {
                         lengths: vec![entry],
                     };
                     start += len;
-                    self.to.deliver(origins[first + nth] as usize, one);
+                    self.to.deliver(self.indices.at(first + nth), one);
                 }
             }
         }
@@ -193,12 +211,13 @@ impl Reply {
     pub fn lose(&mut self, position: usize, loss: Loss) {
         if self.missing.all(position, position + 1) {
             self.missing.remove(position, position + 1);
-            let origin = match &self.origins {
-                None => position,
-                Some(origins) => origins[position] as usize,
-            };
-            self.to.lose(origin, loss);
+            self.to.lose(self.indices.at(position), loss);
         }
+    }
+
+    /// Which items of the map these are.
+    pub fn indices(&self) -> &Indices {
+        &self.indices
     }
 
     /// The positions that were not reported yet, ascending.

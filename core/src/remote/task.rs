@@ -9,7 +9,7 @@ use super::bundle::Bundle;
 use super::cancel_slot::CancelSlot;
 use super::chunk::encode;
 use super::function::{Function, Remotable, read_outcome};
-use super::job::{CancelHook, Loss, RemoteBody, RemoteJob, Reply, ReplyTo};
+use super::job::{CancelHook, Indices, Loss, RemoteBody, RemoteJob, Reply, ReplyTo};
 use crate::job::{Body, GaveUp};
 use crate::panic::{catch, drop_quietly};
 use crate::sync::Mutex;
@@ -122,7 +122,7 @@ where
             function: Function::new::<I, W>(&self.work),
             setup: None,
             timeout: None,
-            reply: Reply::new(self, buffer.len(), None),
+            reply: Reply::new(self, buffer.len(), Indices::default()),
             items: buffer,
         }
     }

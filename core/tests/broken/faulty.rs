@@ -56,6 +56,8 @@ pub(crate) enum Fault {
     RefusesSilently,
     /// Runs what waits although it was told to cancel it.
     RunsAfterShutdown,
+    /// Never comes back from its drop.
+    HangsInDrop,
     /// Leaks what waits when it is shut down.
     LosesJobsOnShutdown,
     /// Waits in `shutdown` for what runs.
@@ -416,6 +418,9 @@ impl<R> Drop for Faulty<R> {
         self.shared.changed.notify_all();
         match self.fault {
             Fault::LosesJobsOnDrop => mem::forget(waiting),
+            Fault::HangsInDrop => loop {
+                thread::park();
+            },
             _ => waiting.into_iter().for_each(|(_, job)| job.cancel()),
         }
         for thread in self.threads.drain(..) {

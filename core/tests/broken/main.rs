@@ -247,6 +247,12 @@ fn losing_jobs_on_drop_breaks_drop_1() {
 }
 
 #[test]
+fn never_coming_back_from_drop_breaks_drop_1() {
+    // Even where the kit only asks a pool what it can do.
+    check(Fault::HangsInDrop, Rule::Drop1, HUNG);
+}
+
+#[test]
 fn joining_itself_breaks_drop_1() {
     check(Fault::JoinsItself, Rule::Drop1, "failed to join thread");
 }

@@ -15,6 +15,8 @@
 //! end within a minute, if a value that went through an executor was not dropped by the end
 //! of its round, or if threads, descriptors or memory grow.
 
+#![forbid(unsafe_code)]
+
 mod check;
 mod operations;
 mod random;

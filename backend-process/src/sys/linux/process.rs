@@ -1,13 +1,14 @@
 //! Processes: fork, signals, limits, the reaping of children.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::AtomicU32;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, getppid, kill_process_group, set_parent_process_death_signal,
-    setpgid, setrlimit,
+    Pid, Resource, Rlimit, Signal, getppid, getrlimit, kill_process_group,
+    set_parent_process_death_signal, setpgid, setrlimit,
 };
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use taskfarm_core::ProcessEnd;
@@ -36,9 +37,9 @@ pub(crate) fn monotonic_nanos() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Whether this process has one thread.
-pub(crate) fn is_single_threaded() -> bool {
-    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+/// How many threads this process has.
+pub(crate) fn num_threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
 /// Whether this program runs with more rights than the user who started it.
@@ -48,19 +49,22 @@ pub(crate) fn is_privileged() -> bool {
     secure != 0
 }
 
-/// Takes a variable out of the environment. Only for the time before `main` or its first
-/// lines, when no other thread can read the environment.
-pub(crate) fn take_env(name: &CStr) -> Option<CString> {
+/// Takes a variable out of the environment if its value is the right one; whether it was.
+/// Only for the time before `main` or its first lines, when no other thread can read the
+/// environment.
+pub(crate) fn take_env_if(name: &CStr, is_right: impl FnOnce(&CStr) -> bool) -> bool {
     // SAFETY: no other thread changes the environment, as this function demands.
     let value = unsafe { libc::getenv(name.as_ptr()) };
     if value.is_null() {
-        return None;
+        return false;
     }
     // SAFETY: `getenv` gave a string that lives until the environment is changed.
-    let value = unsafe { CStr::from_ptr(value) }.to_owned();
+    if !is_right(unsafe { CStr::from_ptr(value) }) {
+        return false;
+    }
     // SAFETY: as above.
     unsafe { libc::unsetenv(name.as_ptr()) };
-    Some(value)
+    true
 }
 
 /// Copies this process.
@@ -140,32 +144,23 @@ pub(crate) fn watch_children() -> io::Result<OwnedFd> {
     Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(descriptor) })
 }
 
-/// Reaps one child that has ended, if there is one: its pid, how it ended, and the most
-/// memory it had at once, in bytes.
+/// Reaps one child that has ended, if there is one: its pid, and how it ended.
 ///
 /// If it `leads_group`, what is left of its process group is killed first, while the
 /// group's number cannot have been given to anybody else.
 pub(crate) fn reap(
     which: Option<u32>,
     leads_group: impl FnOnce(u32) -> bool,
-) -> Option<(u32, ProcessEnd, u64)> {
+) -> Option<(u32, ProcessEnd)> {
     let pid = ended_child(which)?;
     if leads_group(pid) {
         kill_group(pid);
     }
     let mut status = 0;
-    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     let pid_arg = libc::pid_t::try_from(pid).ok()?;
-    // SAFETY: both pointers are to memory of this frame.
-    let reaped =
-        unsafe { libc::wait4(pid_arg, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) };
-    if reaped <= 0 {
-        return None;
-    }
-    // SAFETY: zeroed, and all zeros are valid; the kernel filled it in.
-    let usage = unsafe { usage.assume_init() };
-    let kib = u64::try_from(usage.ru_maxrss).unwrap_or(0);
-    Some((pid, end_of(status), kib * 1024))
+    // SAFETY: the pointer is to memory of this frame.
+    let reaped = unsafe { libc::waitpid(pid_arg, &raw mut status, libc::WNOHANG) };
+    (reaped > 0).then(|| (pid, end_of(status)))
 }
 
 /// The pid of a child that has ended and was not reaped.
@@ -300,7 +295,8 @@ pub(crate) fn close_all_but(keep: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
 /// The same open file under a high number, or any other if the user's limit is low.
 fn lift(descriptor: &OwnedFd) -> io::Result<OwnedFd> {
     let lifted = rustix::io::fcntl_dupfd_cloexec(descriptor, FIRST_PROTOCOL_DESCRIPTOR);
-    Ok(lifted.or_else(|_| rustix::io::fcntl_dupfd_cloexec(descriptor, 64))?)
+    let lower = |least| rustix::io::fcntl_dupfd_cloexec(descriptor, least);
+    Ok(lifted.or_else(|_| lower(64)).or_else(|_| lower(3))?)
 }
 
 fn close_range(first: RawFd, last: RawFd) {
@@ -330,13 +326,102 @@ fn close_one_by_one(first: RawFd, last: RawFd) {
     }
 }
 
-/// Has allocations beyond `bytes` of data fail in this process.
-pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
-    let limit = Rlimit {
-        current: Some(bytes),
-        maximum: Some(bytes),
-    };
-    Ok(setrlimit(Resource::Data, limit)?)
+/// Has allocations beyond `bytes` of data fail in this process, and `refused` set to 1 if it
+/// then aborts, as most programs do.
+pub(crate) fn limit_memory(bytes: u64, refused: &'static AtomicU32) {
+    on_abort::watch(refused);
+    // No more than the user may have anyway.
+    let allowed = getrlimit(Resource::Data).maximum.unwrap_or(u64::MAX);
+    let limit = Some(bytes.min(allowed));
+    // Lowering a limit is always allowed.
+    let _ = setrlimit(
+        Resource::Data,
+        Rlimit {
+            current: limit,
+            maximum: limit,
+        },
+    );
+}
+
+mod on_abort {
+    //! Tells an abort for lack of memory from any other: by the function that calls it, or
+    //! (in other languages) by `errno`, which a failed allocation leaves behind. Peak memory
+    //! says nothing, because what was too much was never had; and `errno` alone would not
+    //! do, because std prints a backtrace before it aborts, if the user wants one.
+
+    use std::ffi::c_void;
+    use std::ptr::null_mut;
+    use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
+
+    static REFUSED: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
+    /// The process that watches: in a fork of it the word may not be mapped.
+    static WATCHER: AtomicI32 = AtomicI32::new(0);
+
+    pub(super) fn watch(refused: &'static AtomicU32) {
+        REFUSED.store(std::ptr::from_ref(refused).cast_mut(), Ordering::Relaxed);
+        // SAFETY: no memory is involved.
+        WATCHER.store(unsafe { libc::getpid() }, Ordering::Relaxed);
+        // SAFETY: all zeros are a valid action, completed below.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = note as extern "C" fn(i32) as usize;
+        action.sa_flags = libc::SA_RESETHAND;
+        // SAFETY: the action is valid, and its handler is safe in a signal: see there.
+        unsafe { libc::sigaction(libc::SIGABRT, &raw const action, null_mut()) };
+        // SAFETY: no memory of ours is involved.
+        let errno = unsafe { libc::__errno_location() };
+        // SAFETY: this thread's own word.
+        unsafe { errno.write(0) };
+    }
+
+    /// Calls what is safe in a signal handler, and the unwinder, which is safe in a thread
+    /// that aborts itself, as std does to print its backtrace. What raised the signal raises it
+    /// again, or it is raised here, and then the default action ends the process.
+    extern "C" fn note(signal: i32) {
+        let errno = std::io::Error::last_os_error().raw_os_error();
+        // SAFETY: no memory is involved.
+        let pid = unsafe { libc::getpid() };
+        let is_ours = pid == WATCHER.load(Ordering::Relaxed);
+        if is_ours && (errno == Some(libc::ENOMEM) || is_allocation_error()) {
+            // SAFETY: null, or a reference that lives as long as the process.
+            let refused = unsafe { REFUSED.load(Ordering::Relaxed).as_ref() };
+            refused.inspect(|refused| refused.store(1, Ordering::Relaxed));
+        }
+        // SAFETY: no memory is involved.
+        unsafe { libc::raise(signal) };
+    }
+
+    /// Whether this thread is in `handle_alloc_error`.
+    fn is_allocation_error() -> bool {
+        let mut found = false;
+        // SAFETY: `look` gets the address of `found`, which outlives the walk.
+        unsafe { _Unwind_Backtrace(look, (&raw mut found).cast()) };
+        found
+    }
+
+    /// Called for each frame; anything but 0 ends the walk.
+    extern "C" fn look(frame: *mut c_void, found: *mut c_void) -> i32 {
+        // SAFETY: the unwinder's own frame.
+        let after_call = unsafe { _Unwind_GetIP(frame) };
+        // SAFETY: any address may be asked about.
+        let function = unsafe { _Unwind_FindEnclosingFunction(after_call.wrapping_sub(1)) };
+        let wanted = std::alloc::handle_alloc_error as fn(std::alloc::Layout) -> !;
+        if function != wanted as usize {
+            return 0;
+        }
+        // SAFETY: what `is_allocation_error` has passed.
+        unsafe { *found.cast::<bool>() = true };
+        1
+    }
+
+    // Of the unwinder that std itself is linked to.
+    unsafe extern "C" {
+        fn _Unwind_Backtrace(
+            look: extern "C" fn(*mut c_void, *mut c_void) -> i32,
+            data: *mut c_void,
+        ) -> i32;
+        fn _Unwind_GetIP(frame: *mut c_void) -> usize;
+        fn _Unwind_FindEnclosingFunction(at: usize) -> usize;
+    }
 }
 
 /// How often the kernel has killed a process for lack of memory since it was started.

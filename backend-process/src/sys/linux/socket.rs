@@ -74,15 +74,17 @@ pub(crate) fn receive<const N: usize>(
     let mut bytes = [0; N];
     let mut flags = RecvFlags::CMSG_CLOEXEC;
     flags.set(RecvFlags::DONTWAIT, !wait);
-    let received = rustix::io::retry_on_intr(|| {
-        let mut parts = [IoSliceMut::new(&mut bytes)];
-        recvmsg(socket.as_fd(), &mut parts, &mut ancillary, flags)
-    });
-    let received = match received {
-        Ok(received) => received,
-        // A peer that died with unread packets resets the connection.
-        Err(rustix::io::Errno::CONNRESET) => return Ok(None),
-        Err(error) => return Err(error.into()),
+    let mut receive = || {
+        rustix::io::retry_on_intr(|| {
+            let mut parts = [IoSliceMut::new(&mut bytes)];
+            recvmsg(socket.as_fd(), &mut parts, &mut ancillary, flags)
+        })
+    };
+    let received = match receive() {
+        // A peer that died with unread packets resets the connection, which is told once and
+        // before what it has sent.
+        Err(rustix::io::Errno::CONNRESET) => receive()?,
+        received => received?,
     };
     if received.bytes == 0 {
         return Ok(None);
