@@ -20,8 +20,9 @@
 //! its first one.
 //!
 //! *Nobody waits for ever.* As long as positions are unreported, either a living worker has
-//! them (and the pool is told when it ends or speaks), or a worker is being started, or
-//! a time for the next attempt is set, or the pool is broken and reports everything.
+//! them (and the pool is told when it ends or speaks, or it is killed if it does not begin
+//! what it has), or a worker is being started, or a time for the next attempt is set, or the
+//! pool is broken and reports everything.
 
 mod health;
 mod job;
@@ -495,7 +496,7 @@ impl<R> Driver<R> {
     fn dispatch(&mut self, now: Nanos, out: &mut impl Outside) {
         for slot in 0..self.workers.len() {
             if !self.workers[slot].outbox.is_empty() {
-                self.pump(slot, out);
+                self.pump(slot, now, out);
             }
         }
         while let Some(&key) = self.queue.front() {
@@ -558,11 +559,11 @@ impl<R> Driver<R> {
         }
         worker.outbox.push_back(Outgoing::Job { seq });
         out.ring_at(slot, worker.bell_seq());
-        self.pump(slot, out);
+        self.pump(slot, now, out);
     }
 
     /// Sends what fits of what waits for one worker.
-    fn pump(&mut self, slot: usize, out: &mut impl Outside) {
+    fn pump(&mut self, slot: usize, now: Nanos, out: &mut impl Outside) {
         let worker = &mut self.workers[slot];
         while let Some(outgoing) = worker.outbox.front() {
             let (header, parts) = match outgoing {
@@ -603,7 +604,11 @@ impl<R> Driver<R> {
                 }
             };
             let len = (4 * parts.entries.len() + parts.bytes.len()) as u64;
-            match out.send(slot, &header, parts, worker.sent) {
+            let sent = out.send(slot, &header, parts, worker.sent);
+            if sent.is_some_and(|sent| worker.sent > 0 || sent < len) {
+                worker.last_taken = now;
+            }
+            match sent {
                 Some(sent) if sent == len => {
                     worker.outbox.pop_front();
                     worker.sent = 0;
@@ -966,11 +971,8 @@ impl<R> Driver<R> {
     fn stuck_at(&self, worker: &Worker) -> Option<Nanos> {
         let has_some = !worker.flights.is_empty() && !worker.tried_replacing;
         let may_be = worker.state == State::Ready && (has_some || worker.suspect.is_some());
-        may_be.then_some(
-            worker
-                .last_word
-                .saturating_add(nanos(self.settings.exit_timeout)),
-        )
+        let last_sign = worker.last_word.max(worker.last_taken);
+        may_be.then_some(last_sign.saturating_add(nanos(self.settings.exit_timeout)))
     }
 
     /// Replaces a worker that does not begin what it was sent; nothing is lost by that.
@@ -1002,7 +1004,7 @@ impl<R> Driver<R> {
             let worker = &mut self.workers[slot];
             let spent = worker.budget == Some(0);
             if (closing || spent) && worker.say_good_bye(until) {
-                self.pump(slot, out);
+                self.pump(slot, now, out);
             }
         }
     }

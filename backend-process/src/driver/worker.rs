@@ -109,6 +109,8 @@ pub(crate) struct Worker {
     pub(super) silent_looks: u32,
     /// When it last spoke, or was given the first message after a pause.
     pub(super) last_word: Nanos,
+    /// When it last took a part of a payload that its ring cannot hold.
+    pub(super) last_taken: Nanos,
     pub(super) tried_taking: bool,
     pub(super) tried_replacing: bool,
     /// The message that was taken back though it was its only one: until it comes to that,
@@ -142,6 +144,7 @@ impl Worker {
             look: None,
             silent_looks: 0,
             last_word: 0,
+            last_taken: 0,
             tried_taking: false,
             tried_replacing: false,
             suspect: None,

@@ -43,6 +43,14 @@ pub(crate) const CASES: &[Case] = &[
         an_initialiser_has_a_limit_of_its_own,
     ),
     (
+        "innocents::a_worker_that_receives_for_long_is_not_stuck",
+        a_worker_that_receives_for_long_is_not_stuck,
+    ),
+    (
+        "innocents::a_context_above_the_memory_limit_fails_its_map_alone",
+        a_context_above_the_memory_limit_fails_its_map_alone,
+    ),
+    (
         "innocents::an_item_above_the_memory_limit_is_lost_alone",
         an_item_above_the_memory_limit_is_lost_alone,
     ),
@@ -188,6 +196,34 @@ fn an_initialiser_has_a_limit_of_its_own(method: StartMethod) {
         .unwrap_err();
     let kind = error.first().expect("it failed").kind();
     assert!(matches!(kind, TaskErrorKind::TimedOut(_)), "{error}");
+}
+
+fn a_worker_that_receives_for_long_is_not_stuck(method: StartMethod) {
+    // The context takes several times as long to arrive.
+    let pool = builder(method, 1)
+        .exit_timeout(Duration::from_millis(100))
+        .build()
+        .unwrap();
+    warm_up(&pool, 1);
+    let context = ByteBuf::from(vec![1; 256 << 20]);
+    let map = pool
+        .context(context)
+        .map(0..3_usize, |context, n| context.len() + n);
+    let results: Vec<usize> = map.collect().unwrap();
+    assert_eq!(results, [256 << 20, (256 << 20) + 1, (256 << 20) + 2]);
+    assert_eq!(pool.stats().replaced, 0);
+}
+
+fn a_context_above_the_memory_limit_fails_its_map_alone(method: StartMethod) {
+    let pool = builder(method, 2).memory_limit(64 << 20).build().unwrap();
+    let context = ByteBuf::from(vec![1; 100 << 20]);
+    let map = pool
+        .context(context)
+        .map(0..3_usize, |context, n| context.len() + n);
+    let error = map.collect::<Vec<usize>>().unwrap_err();
+    let kind = error.first().expect("it failed").kind();
+    assert!(matches!(kind, TaskErrorKind::Undeliverable(_)), "{error}");
+    assert_eq!(pool.submit(3, |n: u32| n).join().unwrap(), 3);
 }
 
 fn an_item_above_the_memory_limit_is_lost_alone(method: StartMethod) {
