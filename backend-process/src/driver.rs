@@ -90,6 +90,8 @@ pub(crate) struct Settings {
 pub(crate) trait Outside {
     /// Starts a process for the slot; [`Driver::launched`] or [`Driver::died`] follows.
     fn start(&mut self, slot: usize);
+    /// A message takes off: from now on it can be [taken back](Self::take_back).
+    fn open(&mut self, slot: usize, seq: u32);
     /// Sends what fits of a message, as [`Lane::send`](crate::lane::Lane::send).
     fn send(&mut self, slot: usize, header: &Header, parts: Parts<'_>, sent: u64) -> Option<u64>;
     /// Whether the worker has come to the message, to begin it or to pass over it.
@@ -557,6 +559,7 @@ impl<R> Driver<R> {
             worker.limit_at(now.saturating_add(timeout));
             self.wants_io = true;
         }
+        out.open(slot, seq);
         worker.outbox.push_back(Outgoing::Job { seq });
         out.ring_at(slot, worker.bell_seq());
         self.pump(slot, now, out);

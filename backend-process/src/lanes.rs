@@ -109,11 +109,14 @@ impl Outside for Lanes {
         self.to_start.push(slot);
     }
 
+    fn open(&mut self, slot: usize, seq: u32) {
+        if let Some(running) = &self.slots[slot] {
+            running.lane.page().open_slot(seq);
+        }
+    }
+
     fn send(&mut self, slot: usize, header: &Header, parts: Parts<'_>, sent: u64) -> Option<u64> {
         let running = self.slots[slot].as_mut()?;
-        if header.kind == crate::message::Kind::Job && sent == 0 {
-            running.lane.page().open_slot(header.seq);
-        }
         let entries = sys::as_bytes(parts.entries);
         running.lane.send(header, [entries, parts.bytes], sent)
     }

@@ -52,7 +52,7 @@ pub(crate) const RECEIVING: u64 = u64::MAX;
 ///
 /// | state | entered | left |
 /// |---|---|---|
-/// | `Waiting` | by the pool, before it sends | by either side, and only one of them succeeds |
+/// | `Waiting` | by the pool, before it waits to be sent | by either side, and only one of them succeeds |
 /// | `Running` | by the worker, when it starts the first item | by either side |
 /// | `Done` | by the worker, after the last outcome | when the slot is used again |
 /// | `Taken` | by the pool: the worker passes over the message | as above |
@@ -186,7 +186,7 @@ impl Page {
         self.0.word32(SLOTS_AT + 4 * (seq % NUM_SLOTS) as usize)
     }
 
-    /// The pool is about to send a message.
+    /// The pool has decided to send a message.
     pub(crate) fn open_slot(&self, seq: u32) {
         self.slot(seq)
             .store(Slot::Waiting as u32, Ordering::Release);

@@ -71,6 +71,12 @@ impl Outside for World {
         self.wanted.push(slot);
     }
 
+    fn open(&mut self, slot: usize, seq: u32) {
+        if let Some(worker) = &mut self.workers[slot] {
+            worker.slots.insert(seq, FakeSlot::Waiting);
+        }
+    }
+
     fn send(&mut self, slot: usize, header: &Header, parts: Parts<'_>, sent: u64) -> Option<u64> {
         let ring = self.ring.unwrap_or(u64::MAX);
         let worker = self.workers[slot].as_mut()?;
@@ -91,7 +97,6 @@ impl Outside for World {
             }
             match header.kind {
                 Kind::Job => {
-                    worker.slots.insert(header.seq, FakeSlot::Waiting);
                     worker.messages.push_back(FakeMessage {
                         header: *header,
                         len,

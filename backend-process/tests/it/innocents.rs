@@ -1,9 +1,9 @@
 //! What one task, map or shortage does must not be felt by others.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_bytes::ByteBuf;
-use taskfarm_core::{CancelOutcome, ErrorPolicy, SameBinaryExt, TaskErrorKind};
+use taskfarm_core::{CancelOutcome, CancellationToken, ErrorPolicy, SameBinaryExt, TaskErrorKind};
 use taskfarm_process::StartMethod;
 
 use crate::Case;
@@ -45,6 +45,14 @@ pub(crate) const CASES: &[Case] = &[
     (
         "innocents::a_worker_that_receives_for_long_is_not_stuck",
         a_worker_that_receives_for_long_is_not_stuck,
+    ),
+    (
+        "innocents::a_map_is_cancelled_while_its_context_is_sent",
+        a_map_is_cancelled_while_its_context_is_sent,
+    ),
+    (
+        "innocents::a_worker_that_stops_while_it_receives_is_replaced",
+        a_worker_that_stops_while_it_receives_is_replaced,
     ),
     (
         "innocents::a_context_above_the_memory_limit_fails_its_map_alone",
@@ -199,19 +207,87 @@ fn an_initialiser_has_a_limit_of_its_own(method: StartMethod) {
 }
 
 fn a_worker_that_receives_for_long_is_not_stuck(method: StartMethod) {
-    // The context takes several times as long to arrive.
+    const LEN: usize = 32 << 20;
     let pool = builder(method, 1)
-        .exit_timeout(Duration::from_millis(100))
+        .exit_timeout(Duration::from_secs(1))
         .build()
         .unwrap();
-    warm_up(&pool, 1);
-    let context = ByteBuf::from(vec![1; 256 << 20]);
+    let worker = warm_up(&pool, 1).remove(0).pid;
+    let started = Instant::now();
+    let results: Vec<usize> = std::thread::scope(|scope| {
+        let map = scope.spawn(|| {
+            let context = ByteBuf::from(vec![1; LEN]);
+            let map = pool.context(context);
+            map.map(0..2_usize, |context, n| context.len() + n)
+                .collect()
+        });
+        // It runs for a moment now and then, in which it takes a few MiB at most.
+        while !map.is_finished() {
+            signal(worker, libc::SIGSTOP);
+            std::thread::sleep(Duration::from_millis(100));
+            signal(worker, libc::SIGCONT);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        map.join().unwrap().unwrap()
+    });
+    assert_eq!(results, [LEN, LEN + 1]);
+    assert!(
+        started.elapsed() > Duration::from_secs(1),
+        "too soon to be taken for stuck"
+    );
+    assert_eq!(pool.stats().replaced, 0);
+}
+
+fn a_map_is_cancelled_while_its_context_is_sent(method: StartMethod) {
+    let pool = pool(method, 1);
+    let worker = warm_up(&pool, 1).remove(0).pid;
+    let num_items = pool.stats().items;
+    signal(worker, libc::SIGSTOP);
+    let token = CancellationToken::new();
+    let error = std::thread::scope(|scope| {
+        let map = scope.spawn(|| {
+            let context = ByteBuf::from(vec![1; 32 << 20]);
+            let map = pool
+                .context(context)
+                .map(0..2_usize, |context, n| context.len() + n);
+            map.cancel_token(&token)
+                .collect::<Vec<usize>>()
+                .unwrap_err()
+        });
+        eventually("the map is on its way", || {
+            (pool.workers()[0].bytes_in_flight > 0).then_some(())
+        });
+        token.cancel();
+        // Stopped as the worker is, only the pool itself can end this.
+        eventually("the map has ended", || map.is_finished().then_some(()));
+        map.join().unwrap()
+    });
+    let kind = error.first().expect("it failed").kind();
+    assert!(matches!(kind, TaskErrorKind::Cancelled(_)), "{error}");
+    signal(worker, libc::SIGCONT);
+    assert_eq!(pool.submit(5, |n: u32| n).join().unwrap(), 5);
+    let stats = pool.stats();
+    assert_eq!(
+        (stats.items, stats.replaced),
+        (num_items + 1, 0),
+        "none of the map ran"
+    );
+}
+
+fn a_worker_that_stops_while_it_receives_is_replaced(method: StartMethod) {
+    let pool = builder(method, 1)
+        .exit_timeout(Duration::from_millis(200))
+        .build()
+        .unwrap();
+    let worker = warm_up(&pool, 1).remove(0).pid;
+    signal(worker, libc::SIGSTOP);
+    let context = ByteBuf::from(vec![1; 32 << 20]);
     let map = pool
         .context(context)
-        .map(0..3_usize, |context, n| context.len() + n);
+        .map(0..2_usize, |context, n| context.len() + n);
     let results: Vec<usize> = map.collect().unwrap();
-    assert_eq!(results, [256 << 20, (256 << 20) + 1, (256 << 20) + 2]);
-    assert_eq!(pool.stats().replaced, 0);
+    assert_eq!(results, [32 << 20, (32 << 20) + 1]);
+    assert_ne!(pool.workers()[0].pid, worker);
 }
 
 fn a_context_above_the_memory_limit_fails_its_map_alone(method: StartMethod) {
