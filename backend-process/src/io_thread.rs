@@ -361,7 +361,7 @@ impl IoThread {
         };
         let page = running.lane.page();
         let phase = page.phase().load(Ordering::Acquire);
-        let lost = WorkerLost::new(pid, self.judge(ended, page, running.kill));
+        let lost = WorkerLost::new(pid, self.judge(ended, page, phase, running.kill));
         let now = sys::monotonic_nanos();
         let state = driver.workers()[slot].state;
         if phase == page::STARTING && matches!(state, State::Starting | State::Wanted) {
@@ -380,8 +380,8 @@ impl IoThread {
     }
 
     /// How a worker really ended, as far as anybody can tell.
-    fn judge(&mut self, ended: ProcessEnd, page: &Page, ours: bool) -> ProcessEnd {
-        if page.phase().load(Ordering::Acquire) == page::CONFUSED {
+    fn judge(&mut self, ended: ProcessEnd, page: &Page, phase: u32, ours: bool) -> ProcessEnd {
+        if phase == page::CONFUSED {
             return ProcessEnd::Protocol;
         }
         match ended {
@@ -413,7 +413,8 @@ impl IoThread {
             let Some(running) = inner.lanes.get_mut(slot) else {
                 continue;
             };
-            running.kill();
+            // Who forked it is gone, so what this may not kill nobody can.
+            let _ = running.kill();
             let Some(pid) = running.pid else {
                 inner.lanes.take(slot);
                 without_process.push(slot);
@@ -500,7 +501,7 @@ impl IoThread {
                 lanes,
             );
         } else if running.pid.is_some() {
-            running.kill();
+            lanes.kill(slot);
         } else if driver.is_busy() {
             // The zygote does not answer, but its end would be that of its workers.
             running.hello_by = Some(now.saturating_add(self.timeouts.start));

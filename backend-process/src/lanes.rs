@@ -94,6 +94,7 @@ impl Running {
     /// Kills the process now, or as soon as it has one; gives the pid if that must be left
     /// to whoever forked it: without a pidfd the number may be a stranger's, and a program
     /// that gave up rights since it started its workers may not.
+    #[must_use = "the process may still be to kill"]
     pub(crate) fn kill(&mut self) -> Option<u32> {
         self.kill = true;
         let pidfd = self.pidfd.as_ref();

@@ -397,8 +397,9 @@ impl Inner {
     /// Takes what all workers have written, so that what is finished counts as finished
     /// before anything is killed.
     fn receive_all(&mut self) {
+        let now = sys::monotonic_nanos();
         for slot in self.lanes.occupied() {
-            self.receive(slot, sys::monotonic_nanos());
+            self.receive(slot, now);
         }
     }
 
