@@ -111,7 +111,7 @@ impl Control {
         }
     }
 
-    fn encode(self) -> [u8; PACKET_LEN] {
+    pub(crate) fn encode(self) -> [u8; PACKET_LEN] {
         let (kind, words): (u64, [u64; NUM_WORDS]) = match self {
             Self::Hello(hello) => {
                 let flags = u64::from(hello.is_worker) | u64::from(hello.silent) << 1;
@@ -205,12 +205,10 @@ impl Control {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packets_survive_the_journey() {
+#[cfg(any(test, feature = "fuzzing"))]
+impl Control {
+    /// One packet of each kind.
+    pub(crate) fn samples() -> [Self; 13] {
         let hello = Hello {
             identity: [1, u64::MAX],
             pool: 77,
@@ -219,22 +217,32 @@ mod tests {
             silent: false,
             memory_limit: 1 << 40,
         };
-        let ended = |ended| Control::Ended { pid: 9, ended };
-        for control in [
-            Control::Hello(hello),
-            Control::Agreed,
-            Control::Refused(Refusal::OtherProgram),
-            Control::Refused(Refusal::HasThreads),
-            Control::Refused(Refusal::CannotStart { errno: 24 }),
-            Control::Fork { lane: 5 },
-            Control::Forked { lane: 5, pid: 6 },
-            Control::NotForked { lane: 5, errno: 11 },
+        let ended = |ended| Self::Ended { pid: 9, ended };
+        [
+            Self::Hello(hello),
+            Self::Agreed,
+            Self::Refused(Refusal::OtherProgram),
+            Self::Refused(Refusal::HasThreads),
+            Self::Refused(Refusal::CannotStart { errno: 24 }),
+            Self::Fork { lane: 5 },
+            Self::Forked { lane: 5, pid: 6 },
+            Self::NotForked { lane: 5, errno: 11 },
             ended(ProcessEnd::Exited(-1)),
             ended(ProcessEnd::Signaled(9)),
             ended(ProcessEnd::Unknown),
-            Control::Leave,
-            Control::Kill { pid: 6 },
-        ] {
+            Self::Leave,
+            Self::Kill { pid: 6 },
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_survive_the_journey() {
+        for control in Control::samples() {
             assert_eq!(Control::decode(&control.encode()), Ok(control));
         }
     }

@@ -2,15 +2,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use taskfarm_core::ProcessEnd;
-
-use crate::control::{Control, Hello, Refusal};
+use crate::control::Control;
 use crate::message::{HEADER_LEN, Header, Kind};
 use crate::record::Decoder;
 use crate::sys;
-
-/// The bytes of a control packet.
-const PACKET_LEN: usize = 56;
 
 /// Decodes any bytes as a worker's outcomes, in pieces of `size`.
 ///
@@ -95,43 +90,9 @@ impl ControlSocket {
 }
 
 /// Packets as a pool and its zygote send them: what to begin with.
-///
-/// # Panics
-///
-/// If the system has no socket to give.
 pub fn control_packets() -> Vec<Vec<u8>> {
-    let hello = Hello {
-        identity: [1, u64::MAX],
-        pool: 77,
-        depth: 3,
-        is_worker: true,
-        silent: false,
-        memory_limit: 1 << 40,
-    };
-    let ended = |ended| Control::Ended { pid: 9, ended };
-    let all = [
-        Control::Hello(hello),
-        Control::Agreed,
-        Control::Refused(Refusal::OtherProgram),
-        Control::Refused(Refusal::HasThreads),
-        Control::Refused(Refusal::CannotStart { errno: 24 }),
-        Control::Fork { lane: 5 },
-        Control::Forked { lane: 5, pid: 6 },
-        Control::NotForked { lane: 5, errno: 11 },
-        ended(ProcessEnd::Exited(-1)),
-        ended(ProcessEnd::Signaled(9)),
-        ended(ProcessEnd::Unknown),
-        Control::Leave,
-        Control::Kill { pid: 6 },
-    ];
-    let (ours, theirs) = sys::packet_pair().expect("a pair of sockets");
-    let bytes = |control: Control| {
-        let sent = control.send(ours.as_fd(), &[]);
-        sent.expect("room in an empty socket");
-        let packet = sys::receive::<PACKET_LEN>(theirs.as_fd(), true);
-        packet.expect("a packet").expect("a peer").bytes.to_vec()
-    };
-    all.map(bytes).to_vec()
+    let packets = Control::samples().map(|control| control.encode().to_vec());
+    packets.to_vec()
 }
 
 /// Headers as a pool sends them: what to begin with.

@@ -160,17 +160,15 @@ fn extend(bytes: &mut Vec<u8>, more: &[u8]) {
     if more.len() > SMALL {
         return bytes.extend_from_slice(more);
     }
-    let end = bytes.len() + more.len();
+    let start = bytes.len();
     bytes.extend_from_slice(&[0; SMALL]);
-    if let Some(place) = bytes[end - more.len()..].first_chunk_mut::<SMALL>() {
+    for (nth, place) in bytes[start..].iter_mut().enumerate() {
         // A loop that left early would be compiled to the call.
-        for nth in 0..SMALL {
-            if nth < more.len() {
-                place[nth] = more[nth];
-            }
+        if let Some(byte) = more.get(nth) {
+            *place = *byte;
         }
     }
-    bytes.truncate(end);
+    bytes.truncate(start + more.len());
 }
 
 /// A vector to append to. (postcard's own `to_extend` takes the vector by value and

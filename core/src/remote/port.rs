@@ -168,12 +168,14 @@ impl<I, W: Work<I>> Kept<I, W> {
         true
     }
 
-    /// Calls the function.
+    /// Calls the function, after [`start`](Self::start).
     #[inline]
     pub(super) fn call(&mut self, item: I) -> Result<W::Out, W::Error> {
         self.stage = Stage::Calling;
-        let state = self.state.get_or_insert_with(|| self.work.start());
-        self.work.call(state, item)
+        match &mut self.state {
+            Some(state) => self.work.call(state, item),
+            None => unreachable!("the state was made before the item was taken"),
+        }
     }
 
     /// Ends the item that panicked.
@@ -204,9 +206,7 @@ impl<I, W: Work<I>> Kept<I, W> {
         }
         self.stage = Stage::Between;
     }
-}
 
-impl<I, W: Work<I>> Kept<I, W> {
     fn push_panic(&self, panic: &Panic, port: &mut dyn Port) {
         // Resolving a backtrace takes long.
         port.stop_clock();

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use taskfarm_core::remote::{Bundle, Function, Item, KeptState, Loss, Port, RemoteJob};
+use taskfarm_core::remote::{Bundle, Function, KeptState, Loss, RemoteJob};
 use taskfarm_core::{
     CancelOutcome, ErrorPolicy, Executor, ExecutorId, Job, ProcessEnd, SameBinary, SameBinaryExt,
     TaskErrorKind, WorkerLost,
@@ -49,63 +49,17 @@ impl Wire {
 }
 
 fn work(mut job: RemoteJob, kept: &mut Kept) {
-    let id = job.setup.as_ref().map_or(0, |setup| setup.id);
-    let mut port = Memory {
-        items: job.items,
-        next: 0,
-        start: 0,
-        outcomes: Bundle::default(),
-        context: job
-            .setup
-            .map(|setup| setup.context.clone())
-            .unwrap_or_default(),
-        kept: kept.remove(&id).flatten(),
-    };
+    let setup = job.setup.as_deref();
+    let id = setup.map_or(0, |setup| setup.id);
+    let context = setup.map_or(&[][..], |setup| &setup.context);
+    let mut state = kept.remove(&id).flatten();
     // SAFETY: the addresses come from this very process.
-    unsafe { Function::from_addresses(job.function.addresses()) }.call(&mut port);
+    let function = unsafe { Function::from_addresses(job.function.addresses()) };
+    let outcomes = function.call_whole(&job.items, context, &mut state);
     if id != 0 {
-        kept.insert(id, port.kept);
+        kept.insert(id, state);
     }
-    job.reply.deliver(0, port.outcomes).unwrap();
-}
-
-struct Memory {
-    items: Bundle,
-    next: usize,
-    start: usize,
-    outcomes: Bundle,
-    context: Vec<u8>,
-    kept: Option<Box<dyn KeptState>>,
-}
-
-impl Port for Memory {
-    fn next(&mut self) -> Option<Item<'_>> {
-        if self.next == self.items.len() {
-            return None;
-        }
-        let start = self.start;
-        self.start += self.items.len_at(self.next);
-        self.next += 1;
-        let bytes = &self.items.bytes[start..self.start];
-        let outcomes = &mut self.outcomes;
-        Some(Item { bytes, outcomes })
-    }
-
-    fn begin_state(&mut self) -> bool {
-        self.next < self.items.len()
-    }
-
-    fn outcomes(&mut self) -> &mut Bundle {
-        &mut self.outcomes
-    }
-
-    fn context(&self) -> &[u8] {
-        &self.context
-    }
-
-    fn kept(&mut self) -> &mut Option<Box<dyn KeptState>> {
-        &mut self.kept
-    }
+    job.reply.deliver(0, outcomes).unwrap();
 }
 
 impl Executor for Wire {
