@@ -165,7 +165,7 @@ struct Usage {
 impl Usage {
     fn now() -> Self {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        let lanes = maps.lines().filter(|line| line.contains("taskfarm"));
+        let lanes = maps.lines().filter(|line| line.contains("memfd:taskfarm"));
         Self {
             descriptors: num_descriptors(),
             lanes: lanes.count(),
