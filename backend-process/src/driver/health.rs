@@ -58,3 +58,54 @@ impl Health {
         Some((BACK_OFF << doublings.min(10)).min(MAX_BACK_OFF))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_that_never_had_a_worker_gives_up_after_three_failures() {
+        let mut health = Health::default();
+        for _ in 0..MAX_FAILURES {
+            assert!(!health.is_hopeless(0, 1));
+            health.note_failure(false, 1);
+        }
+        assert!(health.is_hopeless(0, 1));
+        assert!(!health.is_hopeless(1, 1), "another one may yet succeed");
+    }
+
+    #[test]
+    fn kills_from_outside_say_little() {
+        let mut health = Health::default();
+        (0..9).for_each(|_| health.note_failure(true, 1));
+        assert!(!health.is_hopeless(0, 1));
+        assert_eq!(health.back_off(), None);
+        assert!(health.is_hopeless(0, 1 + MAX_SHORTAGE), "but not for ever");
+    }
+
+    #[test]
+    fn a_pool_that_had_workers_gets_over_a_shortage() {
+        let mut health = Health::default();
+        health.note_hello();
+        (0..100).for_each(|_| health.note_failure(false, 7));
+        assert!(!health.is_hopeless(0, 6 + MAX_SHORTAGE));
+        assert!(health.is_hopeless(0, 7 + MAX_SHORTAGE));
+        health.note_hello();
+        assert!(!health.is_hopeless(0, 8 + MAX_SHORTAGE), "a worker came up");
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_second() {
+        let mut health = Health::default();
+        let pauses: Vec<_> = (0..12)
+            .map(|_| {
+                health.note_failure(false, 1);
+                health.back_off().unwrap_or(0) / MILLI
+            })
+            .collect();
+        assert_eq!(
+            pauses,
+            [0, 10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000, 1000]
+        );
+    }
+}

@@ -760,6 +760,33 @@ fn a_silent_pool_has_nothing_to_wait_for() {
 
 #[test]
 fn a_message_that_its_worker_does_not_begin_moves_to_an_idle_one() {
+    let (mut play, stopped) = one_does_not_begin();
+    let exit_timeout = nanos(play.driver.settings.exit_timeout);
+    play.tick(exit_timeout);
+    assert!(play.driver.workers()[stopped].is_doomed());
+    play.finish();
+}
+
+#[test]
+fn a_worker_that_goes_on_is_trusted_again() {
+    let (mut play, stopped) = one_does_not_begin();
+    // It passes over the message that was taken back.
+    play.world.step(stopped);
+    play.tick(MILLI);
+    assert!(
+        !play.driver.workers()[stopped].flights.is_empty(),
+        "it has work again"
+    );
+    let exit_timeout = nanos(play.driver.settings.exit_timeout);
+    play.world.step(stopped);
+    play.tick(exit_timeout);
+    assert!(!play.driver.workers()[stopped].is_doomed());
+    play.finish();
+}
+
+/// One of two workers does not begin its only message, which the other one gets; another
+/// message waits.
+fn one_does_not_begin() -> (Play, usize) {
     let mut play = Play::new(2, None);
     play.submit(1, None);
     play.submit(1, None);
@@ -787,10 +814,7 @@ fn a_message_that_its_worker_does_not_begin_moves_to_an_idle_one() {
         play.driver.workers()[stopped].flights.is_empty(),
         "it is not trusted"
     );
-    let exit_timeout = nanos(play.driver.settings.exit_timeout);
-    play.tick(exit_timeout);
-    assert!(play.driver.workers()[stopped].is_doomed());
-    play.finish();
+    (play, stopped)
 }
 
 #[test]

@@ -23,6 +23,10 @@ pub(crate) const CASES: &[Case] = &[
         the_process_that_forks_is_replaced,
     ),
     (
+        "innocents::a_zygote_that_does_not_answer_costs_no_running_item",
+        a_zygote_that_does_not_answer_costs_no_running_item,
+    ),
+    (
         "innocents::a_stopped_worker_holds_no_task",
         a_stopped_worker_holds_no_task,
     ),
@@ -138,6 +142,33 @@ fn the_process_that_forks_is_replaced(method: StartMethod) {
     assert!(num_lost <= 1, "{results:?}");
     assert_eq!(pool.submit(3, |n: u32| n).join().unwrap(), 3);
     warm_up(&pool, 4);
+}
+
+fn a_zygote_that_does_not_answer_costs_no_running_item(method: StartMethod) {
+    if method != StartMethod::Zygote {
+        return;
+    }
+    let pool = builder(method, 2)
+        .start_timeout(Duration::from_millis(300))
+        .build()
+        .unwrap();
+    pool.submit(1, |n: u32| n).join().unwrap();
+    let [zygote] = children()[..] else {
+        panic!("more than one child: {:?}", children());
+    };
+    signal(zygote, libc::SIGSTOP);
+    // Runs until the second worker has been late twice.
+    let running = pool.submit(1, |n: u32| {
+        std::thread::sleep(Duration::from_millis(1000));
+        n
+    });
+    worker_at(&pool, 0);
+    let waiting = pool.submit(2, |n: u32| n);
+    assert_eq!(running.join().unwrap(), 1);
+    assert_eq!(waiting.join_timeout(LONG).expect("it ends").unwrap(), 2);
+    // Another zygote takes the place of the one that does not answer.
+    warm_up(&pool, 2);
+    assert_ne!(children(), [zygote]);
 }
 
 fn a_stopped_worker_holds_no_task(method: StartMethod) {

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use taskfarm_core::remote::{Bundle, Function, KeptState, Loss, RemoteJob};
 use taskfarm_core::{
@@ -271,4 +272,30 @@ fn cancel_asks_the_backend() {
         error.first().unwrap().is_timeout() || error.first().unwrap().is_cancelled(),
         "{error}"
     );
+}
+
+/// Results that wait for their turn are bounded in bytes, not only in number.
+#[test]
+#[cfg_attr(miri, ignore = "moves dozens of MiB")]
+fn big_results_behind_a_slow_item_hold_back_the_others() {
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    const MIB: usize = 1 << 20;
+    // 64 MiB may wait; what was under way when that was found out comes on top.
+    const MOST: usize = 200;
+    fn work(n: usize) -> (usize, String) {
+        let started = STARTED.fetch_add(1, Ordering::SeqCst) + 1;
+        if n > 0 {
+            return (started, " ".repeat(MIB));
+        }
+        // Until too many have started, or long enough for that.
+        let deadline = Instant::now() + Duration::from_millis(1000);
+        while STARTED.load(Ordering::SeqCst) <= MOST && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        (STARTED.load(Ordering::SeqCst), String::new())
+    }
+    let wire = Wire::new(2);
+    let mut results = wire.map(0.., work as fn(usize) -> _).ordered().unwrap();
+    let (started, _) = results.next().unwrap().unwrap();
+    assert!(started <= MOST, "{started} MiB wait behind the first item");
 }
