@@ -553,6 +553,7 @@ impl<R> Driver<R> {
             *budget -= u64::from(range.end - range.start);
         }
         let timed = job.timeout.is_some();
+        let is_big = job.is_big();
         self.wants_patrol |= worker.flights.is_empty();
         let seq = worker.take_off(key, range, timed, now);
         if let Some(timeout) = job.timeout {
@@ -562,7 +563,12 @@ impl<R> Driver<R> {
         out.open(slot, seq);
         worker.outbox.push_back(Outgoing::Job { seq });
         out.ring_at(slot, worker.bell_seq());
-        self.pump(slot, now, out);
+        if is_big {
+            // Whoever submits may prepare the next one while the I/O thread copies this.
+            self.wants_io = true;
+        } else {
+            self.pump(slot, now, out);
+        }
     }
 
     /// Sends what fits of what waits for one worker.

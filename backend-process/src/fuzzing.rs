@@ -4,25 +4,31 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use crate::control::Control;
 use crate::message::{HEADER_LEN, Header, Kind};
-use crate::record::Decoder;
+use crate::record::{Decoder, Tape};
 use crate::sys;
 
-/// Decodes any bytes as a worker's outcomes, in pieces of `size`.
+/// Decodes any two streams as a worker's outcomes, in pieces of `size`: its entries, and
+/// their bytes.
 ///
 /// # Panics
 ///
 /// If the decoder holds more bytes than it was given, or gives a bundle that does not add
 /// up.
-pub fn outcomes(bytes: &[u8], size: usize) {
+pub fn outcomes(entries: &[u8], bytes: &[u8], size: usize) {
+    let (len, size) = (bytes.len(), size.max(1));
+    let (mut entries, mut bytes) = (Tape::new(entries), Tape::new(bytes));
     let mut decoder = Decoder::default();
     let mut batches = Vec::new();
-    for mut piece in bytes.chunks(size.max(1)) {
-        if decoder.decode(&mut piece, &mut batches).is_err() {
+    loop {
+        let more_bytes = bytes.arrive(size);
+        let more = entries.arrive(size) || more_bytes;
+        let decoded = decoder.decode(&mut entries, &mut bytes, &mut batches);
+        if !more || decoded.is_err() {
             break;
         }
     }
     let held: usize = batches.iter().map(|batch| batch.outcomes.bytes.len()).sum();
-    assert!(held <= bytes.len());
+    assert!(held <= len);
     assert!(batches.iter().all(|batch| batch.outcomes.is_consistent()));
 }
 

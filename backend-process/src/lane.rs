@@ -9,7 +9,7 @@ use os_pipe::{PipeReader, PipeWriter};
 use rustix::pipe::fcntl_setpipe_size;
 
 use crate::message::{HEADER_LEN, Header, Kind, aligned};
-use crate::page::{self, LANE_LEN, OUTCOMES, Page, TASKS};
+use crate::page::{self, ENTRIES, LANE_LEN, OUTCOMES, Page, TASKS};
 use crate::record::{Batch, Decoder, Malformed};
 use crate::ring::{Consumer, Producer};
 use crate::sys::SharedMemory;
@@ -26,11 +26,12 @@ const FRAGMENT: usize = TASKS.capacity / 8;
 /// user's other programs need, too.
 const PIPE_LEN: usize = 4096;
 
-/// A pool's end: two rings, the status page, and two bells.
+/// A pool's end: the rings, the status page, and two bells.
 #[derive(Debug)]
 pub(crate) struct Lane {
     page: Page,
     tasks: Producer,
+    entries: Consumer,
     outcomes: Consumer,
     decoder: Decoder,
     /// Wakes the worker.
@@ -86,6 +87,7 @@ impl Lane {
         let lane = Self {
             page: Page::new(memory.clone()),
             tasks: Producer::new(memory.clone(), TASKS),
+            entries: Consumer::new(memory.clone(), ENTRIES),
             outcomes: Consumer::new(memory, OUTCOMES),
             decoder: Decoder::default(),
             worker_bell,
@@ -225,7 +227,10 @@ impl Lane {
     /// Takes whatever the worker has told. After [`quiet`](Self::quiet) the bell tells
     /// when to call it again.
     pub(crate) fn receive(&mut self, batches: &mut Vec<Batch>) -> Result<(), Malformed> {
-        let decoded = self.decoder.decode(&mut self.outcomes, batches);
+        let decoded = self
+            .decoder
+            .decode(&mut self.entries, &mut self.outcomes, batches);
+        self.entries.release();
         self.outcomes.release();
         decoded
     }
@@ -245,7 +250,7 @@ impl Lane {
 
     /// Whether there is something to receive.
     pub(crate) fn has_news(&self) -> bool {
-        self.outcomes.available() > 0
+        self.entries.available() > 0 || self.outcomes.available() > 0
     }
 
     /// Whether the worker has come to the message.

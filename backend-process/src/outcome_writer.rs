@@ -6,18 +6,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::page::{OUTCOMES, Page};
-use crate::record;
+use taskfarm_core::remote::{Alarm, Filled, Log, Mark, Marks};
+
+use crate::page::{ENTRIES, OUTCOMES, Page};
+use crate::record::Segment;
 use crate::ring::Producer;
 use crate::sys::{self, SharedMemory};
 
 /// From this many unread bytes on, the pool is woken to read while the worker writes.
 const RING_EARLY: usize = 256 * 1024;
 
-/// The worker's end of the ring of outcomes, and the pool's bell.
+/// The worker's end of the two rings of outcomes, and the pool's bell.
 #[derive(Debug)]
 pub(crate) struct OutcomeWriter {
     page: Page,
+    entries: Producer,
     outcomes: Producer,
     pool_bell: File,
     /// Bytes written since the bell was rung.
@@ -28,28 +31,100 @@ impl OutcomeWriter {
     pub(crate) fn new(memory: Arc<SharedMemory>, pool_bell: File) -> Self {
         Self {
             page: Page::new(memory.clone()),
+            entries: Producer::new(memory.clone(), ENTRIES),
             outcomes: Producer::new(memory, OUTCOMES),
             pool_bell,
             unrung: 0,
         }
     }
 
-    /// The outcomes from here on are those of message `seq`, from position `first` on.
-    pub(crate) fn begin_message(&mut self, seq: u32, first: u32) {
-        self.put(&record::segment(seq, first));
+    /// The next `count` outcomes are those of message `seq`, from position `first` on.
+    pub(crate) fn begin_message(&mut self, seq: u32, first: u32, count: u32) {
+        let mut skip = 0;
+        if self.outcomes.should_rewind() {
+            skip = self.outcomes.until_end();
+            self.outcomes.skip(skip);
+        }
+        let segment = Segment {
+            seq,
+            first,
+            count,
+            skip: skip as u32,
+        };
+        put_all(&segment.encode(), Self::entries, self);
     }
 
-    /// Writes the outcome of an item: the word of its entry, and its bytes. From here on
-    /// the outcome is safe, whatever happens to this process.
+    /// Room for outcomes, and the words that tell of them: that of an item that runs is
+    /// `running`.
     #[inline]
-    pub(crate) fn put_outcome(&mut self, word: u32, bytes: &[u8]) {
-        if self.outcomes.try_put_small(word, bytes) {
-            self.unrung += size_of::<u32>() + bytes.len();
-        } else {
-            self.put(&word.to_ne_bytes());
-            self.put(bytes);
+    pub(crate) fn log<'a>(
+        &'a mut self,
+        filled: &'a mut Filled,
+        running: Mark<'a>,
+        stopped: Alarm<'a>,
+    ) -> Log<'a> {
+        let Self {
+            page,
+            entries,
+            outcomes,
+            ..
+        } = self;
+        let (bytes, bytes_filled) = outcomes.space_and_mark(1);
+        let (entries, entries_filled) = entries.space_and_mark(size_of::<u32>() as u64);
+        let armed = Alarm {
+            word: page.armed(),
+            value: 1,
+        };
+        Log {
+            bytes,
+            marks: Some(Marks {
+                entries: entries.as_chunks_mut().0,
+                filled,
+                running,
+                bytes_filled,
+                entries_filled,
+                alarms: [stopped, armed],
+            }),
         }
-        self.outcomes.publish();
+    }
+
+    /// So much of the [log](Self::log) was filled, and told.
+    #[inline]
+    pub(crate) fn note_filled(&mut self, filled: Filled) {
+        let entries = size_of::<u32>() * filled.entries;
+        self.outcomes.skip(filled.bytes);
+        self.entries.skip(entries);
+        self.unrung += entries + filled.bytes;
+        self.ring_if_wanted();
+    }
+
+    /// Where the bytes of the next outcome may be written, as far as they fit.
+    #[inline]
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        self.outcomes.space()
+    }
+
+    /// Takes the outcome of an item: its entry, how many of its bytes are in the
+    /// [space](Self::space), and those that follow. From here on it is safe, whatever
+    /// happens to this process.
+    #[inline]
+    pub(crate) fn put_outcome(&mut self, entry: u32, in_space: usize, spill: &[u8]) {
+        self.outcomes.skip(in_space);
+        if !spill.is_empty() {
+            put_all(spill, Self::outcomes, self);
+        }
+        let word = entry.to_ne_bytes();
+        // Not before its bytes: whoever sees the one must see the other.
+        if !self.entries.try_put_small(&word) {
+            put_all(&word, Self::entries, self);
+        }
+        self.publish();
+        self.unrung += word.len() + in_space + spill.len();
+        self.ring_if_wanted();
+    }
+
+    #[inline]
+    fn ring_if_wanted(&mut self) {
         let armed = self.page.armed();
         if armed.load(Ordering::Relaxed) == 1 {
             armed.store(0, Ordering::Relaxed);
@@ -68,44 +143,18 @@ impl OutcomeWriter {
         }
     }
 
-    #[cold]
-    fn put(&mut self, bytes: &[u8]) {
-        self.unrung += bytes.len();
-        if self.outcomes.room_for(bytes.len()) >= bytes.len() {
-            self.outcomes.put(bytes);
-        } else {
-            self.put_in_pieces(bytes);
-        }
+    #[inline]
+    fn publish(&self) {
+        self.outcomes.publish();
+        self.entries.publish();
     }
 
-    /// For what does not fit now: the pool takes the pieces while the rest is written.
-    fn put_in_pieces(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let room = self.outcomes.room_for(1).min(bytes.len());
-            if room == 0 {
-                self.outcomes.publish();
-                self.ring();
-                std::thread::sleep(Duration::from_micros(20));
-                continue;
-            }
-            let (piece, rest) = bytes.split_at(room);
-            self.outcomes.put(piece);
-            self.outcomes.publish();
-            if rest.len() >= RING_EARLY {
-                self.ring();
-            }
-            bytes = rest;
-        }
+    fn entries(&mut self) -> &mut Producer {
+        &mut self.entries
     }
 
-    /// Begins the ring anew where everything was read and the next place is far.
-    pub(crate) fn rewind(&mut self) {
-        let until_end = self.outcomes.until_end();
-        if until_end > 4 && self.outcomes.should_rewind() {
-            self.outcomes.put(&record::padding((until_end - 4) as u32));
-            self.outcomes.skip(until_end - 4);
-            self.outcomes.publish();
-        }
+    fn outcomes(&mut self) -> &mut Producer {
+        &mut self.outcomes
     }
 
     /// Wakes the pool, unless it was woken and has not looked yet.
@@ -132,5 +181,28 @@ impl OutcomeWriter {
         // Killed within a moment; should that fail, end all the same.
         std::thread::sleep(Duration::from_secs(10));
         sys::exit_now(1)
+    }
+}
+
+/// Appends bytes to one of the rings. The pool takes what does not fit now piece by piece.
+#[cold]
+fn put_all(
+    mut bytes: &[u8],
+    ring: impl Fn(&mut OutcomeWriter) -> &mut Producer,
+    writer: &mut OutcomeWriter,
+) {
+    loop {
+        let room = ring(writer).room_for(bytes.len());
+        let (piece, rest) = bytes.split_at(room.min(bytes.len()));
+        ring(writer).put(piece);
+        bytes = rest;
+        if bytes.is_empty() {
+            return;
+        }
+        writer.publish();
+        writer.ring();
+        if piece.is_empty() {
+            std::thread::sleep(Duration::from_micros(20));
+        }
     }
 }

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use taskfarm_core::remote::{Alarm, Mark};
+
 use crate::ring::Ring;
 use crate::sys::SharedMemory;
 
@@ -15,7 +17,9 @@ pub(crate) const NUM_SLOTS: u32 = 1024;
 const SLOTS_AT: usize = 4096;
 const TASKS_AT: usize = 8192;
 const RING_LEN: usize = 4 << 20;
-const OUTCOMES_AT: usize = TASKS_AT + RING_LEN;
+const ENTRIES_AT: usize = TASKS_AT + RING_LEN;
+const ENTRIES_LEN: usize = 256 << 10;
+const OUTCOMES_AT: usize = ENTRIES_AT + ENTRIES_LEN;
 /// The bytes of a lane's memory.
 pub(crate) const LANE_LEN: usize = OUTCOMES_AT + RING_LEN;
 
@@ -27,10 +31,19 @@ pub(crate) const TASKS: Ring = Ring {
     capacity: RING_LEN,
 };
 
-/// The ring from the worker to the pool.
-pub(crate) const OUTCOMES: Ring = Ring {
+/// The ring from the worker to the pool that tells of outcomes. Its words lie beside those
+/// of the next one, because both are written for each outcome.
+pub(crate) const ENTRIES: Ring = Ring {
     head_at: 384,
     tail_at: 448,
+    start: ENTRIES_AT,
+    capacity: ENTRIES_LEN,
+};
+
+/// The ring from the worker to the pool that holds their bytes.
+pub(crate) const OUTCOMES: Ring = Ring {
+    head_at: 392,
+    tail_at: 456,
     start: OUTCOMES_AT,
     capacity: RING_LEN,
 };
@@ -85,7 +98,32 @@ pub(crate) struct ItemWords<'a> {
     current: &'a AtomicU64,
 }
 
-impl ItemWords<'_> {
+impl<'a> ItemWords<'a> {
+    /// Tells which item runs, by its distance from this one.
+    #[inline]
+    pub(crate) fn running_from(&self, first: Current) -> Mark<'a> {
+        Mark {
+            word: self.current,
+            base: pack(first, RUNNING),
+            step: pack(
+                Current {
+                    seq: 0,
+                    position: 1,
+                },
+                0,
+            ),
+        }
+    }
+
+    /// Tells that the worker must start nothing more.
+    #[inline]
+    pub(crate) fn stopped(&self) -> Alarm<'a> {
+        Alarm {
+            word: self.slot,
+            value: Slot::Stopped as u32,
+        }
+    }
+
     /// Whether the worker must start nothing more.
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {

@@ -1,8 +1,11 @@
-//! Records: what a worker tells its pool, as a stream of bytes.
+//! What a worker tells its pool: outcomes, as two streams of bytes.
 //!
-//! Each record begins with a word: a length in the upper 29 bits, and in the lower 3 what
-//! it is. Words 0 to 4 are entries of a [`Bundle`] as core defines them, followed by their
-//! bytes; they count on from the position that the last [`SEGMENT`] record named.
+//! The *entries* are words. Those of a message begin with a [`Segment`]; one word for each
+//! outcome follows, which holds a length in its upper 29 bits and what the outcome is in its
+//! lower 3, as an entry of a [`Bundle`] does. The other stream holds the *bytes* that they
+//! tell of, one outcome after the other, with nothing between them. So the pool copies both
+//! as they are, whatever the size of the outcomes, and only adds the lengths up.
+//!
 //! The decoder takes whatever pieces it is given and never believes them: memory grows
 //! only with bytes that have arrived, and whatever cannot be is an error.
 
@@ -12,28 +15,50 @@ use taskfarm_core::remote::Bundle;
 
 use crate::ring::Consumer;
 
-/// `[seq: u32, first: u32]`: the outcomes that follow are those of message `seq`, from
-/// position `first` on.
-pub(crate) const SEGMENT: u32 = 5;
-/// Bytes without meaning.
-pub(crate) const PADDING: u32 = 7;
-
 const KIND_BITS: u32 = 3;
 const KIND_MASK: u32 = (1 << KIND_BITS) - 1;
+/// The highest kind that core gives to an entry.
+const MAX_KIND: u32 = 4;
 const WORD: usize = size_of::<u32>();
 
-/// The bytes of a [`SEGMENT`] record.
-pub(crate) fn segment(seq: u32, first: u32) -> [u8; 12] {
-    let mut record = [0; 12];
-    record[..4].copy_from_slice(&(8 << KIND_BITS | SEGMENT).to_ne_bytes());
-    record[4..8].copy_from_slice(&seq.to_ne_bytes());
-    record[8..].copy_from_slice(&first.to_ne_bytes());
-    record
+/// What the entries of a message begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// The message that is answered.
+    pub(crate) seq: u32,
+    /// The position of the first outcome.
+    pub(crate) first: u32,
+    /// How many outcomes follow, unless the worker ends before.
+    pub(crate) count: u32,
+    /// How many bytes without meaning come before theirs.
+    pub(crate) skip: u32,
 }
 
-/// The word of a [`PADDING`] record with `len` bytes after it.
-pub(crate) fn padding(len: u32) -> [u8; 4] {
-    (len << KIND_BITS | PADDING).to_ne_bytes()
+impl Segment {
+    const LEN: usize = 4 * WORD;
+
+    pub(crate) fn encode(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        let (places, _) = bytes.as_chunks_mut();
+        let words = [self.seq, self.first, self.count, self.skip];
+        for (place, word) in places.iter_mut().zip(words) {
+            *place = word.to_ne_bytes();
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let [seq, first, count, skip] = *bytes.as_chunks().0 else {
+            return None;
+        };
+        let word = u32::from_ne_bytes;
+        Some(Self {
+            seq: word(seq),
+            first: word(first),
+            count: word(count),
+            skip: word(skip),
+        })
+    }
 }
 
 /// Consecutive outcomes of one message.
@@ -80,216 +105,192 @@ impl Source for Consumer {
     }
 }
 
-impl Source for &[u8] {
-    fn available(&self) -> usize {
-        self.len()
-    }
-
-    fn take(&mut self, len: usize, bytes: &mut Vec<u8>) {
-        let (taken, rest) = self.split_at(len);
-        bytes.extend_from_slice(taken);
-        *self = rest;
-    }
-
-    fn skip(&mut self, len: usize) {
-        *self = &self[len..];
-    }
-}
-
-/// Turns the stream of a worker into batches.
-///
-/// Bytes are copied out of the ring in blocks, and records that lie whole in a block are
-/// taken from there in a tight loop. The bytes of a record that leaves its block are taken
-/// straight from the ring, so what is large is copied once.
+/// Turns the streams of a worker into batches.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    /// What was copied. Between two calls: a word, or a segment, that has not arrived whole.
+    /// What was copied and is not looked at yet.
     block: Vec<u8>,
-    /// The record whose bytes have not arrived whole.
-    record: Option<Record>,
-    /// The segment that outcomes are appended to.
-    open: Option<Batch>,
-    /// The bytes in `open` of an outcome that has not arrived whole.
+    /// The outcomes of the segment that were taken and not handed over.
+    open: Batch,
+    /// How many outcomes of it are to come.
+    left: u32,
+    /// The bytes in `open` of an outcome whose entry has not arrived.
     unfinished: usize,
 }
 
-/// The most that is copied before it is looked at: what is in the cache is read twice.
-const BLOCK: usize = 16 * 1024;
+/// The most entries that are copied before they are looked at.
+const BLOCK: usize = 4096;
 
-#[derive(Clone, Copy, Debug)]
-struct Record {
-    word: u32,
-    missing: usize,
-}
-
-impl Record {
-    fn is_padding(&self) -> bool {
-        self.word & KIND_MASK == PADDING
-    }
-}
+/// The bytes from which on a batch is handed over, though more is there: whoever waits for
+/// it finds it in the cache.
+const MAX_BATCH: usize = 256 << 10;
 
 impl Decoder {
-    /// Takes all that `source` has now. Complete outcomes go to `batches`; an outcome that
-    /// has not arrived whole is kept for the next call.
+    /// Takes all that the two sources have now. Complete outcomes go to `batches`; the
+    /// bytes of one that has not arrived whole are kept for the next call.
     pub(crate) fn decode(
         &mut self,
-        source: &mut impl Source,
+        entries: &mut impl Source,
+        bytes: &mut impl Source,
         batches: &mut Vec<Batch>,
     ) -> Result<(), Malformed> {
-        let mut left = source.available();
-        while left > 0 {
-            if let Some(record) = self.record {
-                left -= self.take_rest(record, source, left);
-                continue;
+        loop {
+            // An entry is shown after its bytes and before those of the next one. So what is
+            // here before the entries are counted belongs to these and the next one at most,
+            // and after that, the bytes of all these are here.
+            let num_early = bytes.available();
+            let num_entries = entries.available() / WORD;
+            let num_bytes = bytes.available();
+            if self.left > 0 && num_entries > 0 {
+                self.take_outcomes(num_entries, num_bytes, entries, bytes)?;
+                if self.open.outcomes.bytes.len() >= MAX_BATCH {
+                    self.flush(batches);
+                }
+            } else if self.left > 0 {
+                self.take_unfinished(num_early, bytes)?;
+                break;
+            } else if num_entries * WORD >= Segment::LEN {
+                self.flush(batches);
+                self.begin_segment(num_bytes, entries, bytes)?;
+            } else {
+                break;
             }
-            let part = left.min(BLOCK);
-            source.take(part, &mut self.block);
-            left -= part;
-            let mut block = std::mem::take(&mut self.block);
-            let rest = self.parse(&block, batches)?.len();
-            block.drain(..block.len() - rest);
-            self.block = block;
         }
         self.flush(batches);
         Ok(())
     }
 
-    /// Takes what is there of a record that left its block; returns how much that is.
-    fn take_rest(&mut self, mut record: Record, source: &mut impl Source, left: usize) -> usize {
-        let part = left.min(record.missing);
-        match &mut self.open {
-            Some(open) if !record.is_padding() => {
-                source.take(part, &mut open.outcomes.bytes);
-                self.unfinished += part;
-            }
-            _ => source.skip(part),
-        }
-        record.missing -= part;
-        self.record = Some(record).filter(|record| record.missing > 0);
-        if self.record.is_none()
-            && !record.is_padding()
-            && let Some(open) = &mut self.open
-        {
-            open.outcomes.lengths.push(record.word);
-            self.unfinished = 0;
-        }
-        part
-    }
-
-    /// Takes all records of a block, the last one perhaps in part. What comes back is the
-    /// beginning of a word or segment.
-    fn parse<'a>(
+    fn begin_segment(
         &mut self,
-        mut block: &'a [u8],
-        batches: &mut Vec<Batch>,
-    ) -> Result<&'a [u8], Malformed> {
-        loop {
-            if let Some(open) = &mut self.open {
-                block = take_outcomes(&mut open.outcomes, block);
-            }
-            let Some((word, after)) = block.split_first_chunk() else {
-                return Ok(block);
-            };
-            let word = u32::from_ne_bytes(*word);
-            let len = (word >> KIND_BITS) as usize;
-            match word & KIND_MASK {
-                SEGMENT if len != 8 => return Err(Malformed),
-                SEGMENT => {
-                    let Some((place, after)) = after.split_first_chunk() else {
-                        return Ok(block);
-                    };
-                    self.open_segment(place, batches);
-                    block = after;
-                }
-                PADDING => match after.split_at_checked(len) {
-                    Some((_, after)) => block = after,
-                    None => return Ok(self.leave_block(word, after)),
-                },
-                6 => return Err(Malformed),
-                _ => {
-                    // Not whole, or `take_outcomes` would have taken it.
-                    let open = self.open.as_mut().ok_or(Malformed)?;
-                    open.outcomes.bytes.extend_from_slice(after);
-                    self.unfinished = after.len();
-                    return Ok(self.leave_block(word, after));
-                }
-            }
+        num_bytes: usize,
+        entries: &mut impl Source,
+        bytes: &mut impl Source,
+    ) -> Result<(), Malformed> {
+        self.block.clear();
+        entries.take(Segment::LEN, &mut self.block);
+        let segment = Segment::decode(&self.block).ok_or(Malformed)?;
+        let skip = segment.skip as usize;
+        if skip > num_bytes || segment.count == 0 {
+            return Err(Malformed);
         }
+        bytes.skip(skip);
+        self.open.seq = segment.seq;
+        self.open.first = segment.first;
+        self.left = segment.count;
+        Ok(())
     }
 
-    /// The record's bytes go on after the end of the block.
-    fn leave_block<'a>(&mut self, word: u32, after: &'a [u8]) -> &'a [u8] {
-        let missing = (word >> KIND_BITS) as usize - after.len();
-        self.record = Some(Record { word, missing });
-        &[]
+    /// Takes some of the outcomes whose entries are there.
+    fn take_outcomes(
+        &mut self,
+        num_entries: usize,
+        num_bytes: usize,
+        entries: &mut impl Source,
+        bytes: &mut impl Source,
+    ) -> Result<(), Malformed> {
+        let count = num_entries.min(self.left as usize).min(BLOCK);
+        self.block.clear();
+        entries.take(WORD * count, &mut self.block);
+        let (words, _) = self.block.as_chunks();
+        let words = words.iter().map(|word| u32::from_ne_bytes(*word));
+        let first_len = words.clone().next().map_or(0, len_of);
+        let (mut total, mut max_kind) = (0, 0);
+        for word in words.clone() {
+            total += len_of(word) as u64;
+            max_kind = max_kind.max(word & KIND_MASK);
+        }
+        if max_kind > MAX_KIND || first_len < self.unfinished {
+            return Err(Malformed);
+        }
+        let missing = usize::try_from(total).map_err(|_| Malformed)? - self.unfinished;
+        if missing > num_bytes {
+            return Err(Malformed);
+        }
+        bytes.take(missing, &mut self.open.outcomes.bytes);
+        self.open.outcomes.lengths.extend(words);
+        self.unfinished = 0;
+        self.left -= count as u32;
+        Ok(())
     }
 
-    fn open_segment(&mut self, place: &[u8; 8], batches: &mut Vec<Batch>) {
-        self.flush(batches);
-        let [seq, first] = [0, WORD].map(|at| {
-            let mut word = [0; WORD];
-            word.copy_from_slice(&place[at..at + WORD]);
-            u32::from_ne_bytes(word)
-        });
-        self.open = Some(Batch {
+    /// Takes what is there of an outcome that is still being written.
+    fn take_unfinished(
+        &mut self,
+        num_bytes: usize,
+        bytes: &mut impl Source,
+    ) -> Result<(), Malformed> {
+        self.unfinished += num_bytes;
+        if self.unfinished > len_of(u32::MAX) {
+            return Err(Malformed);
+        }
+        bytes.take(num_bytes, &mut self.open.outcomes.bytes);
+        Ok(())
+    }
+
+    /// Hands over the whole outcomes; what follows counts on.
+    fn flush(&mut self, batches: &mut Vec<Batch>) {
+        let Batch {
             seq,
             first,
-            outcomes: Bundle::default(),
-        });
-    }
-
-    /// Hands over the whole outcomes of the open segment; what follows counts on.
-    fn flush(&mut self, batches: &mut Vec<Batch>) {
-        let Some(open) = &mut self.open else {
-            return;
-        };
-        if open.outcomes.is_empty() {
+            outcomes,
+        } = &mut self.open;
+        if outcomes.is_empty() {
             return;
         }
+        let whole = outcomes.bytes.len() - self.unfinished;
         let next = Batch {
-            seq: open.seq,
-            first: open.first.wrapping_add(open.outcomes.lengths.len() as u32),
+            seq: *seq,
+            first: first.wrapping_add(outcomes.len() as u32),
             outcomes: Bundle {
-                bytes: match self.unfinished {
-                    0 => Vec::new(),
-                    bytes => open
-                        .outcomes
-                        .bytes
-                        .split_off(open.outcomes.bytes.len() - bytes),
-                },
+                bytes: outcomes.bytes.split_off(whole),
                 lengths: Vec::new(),
             },
         };
-        batches.push(std::mem::replace(open, next));
+        batches.push(std::mem::replace(&mut self.open, next));
     }
 }
 
-/// Appends the outcomes that begin a block and are whole; returns what follows.
-#[inline]
-fn take_outcomes<'a>(outcomes: &mut Bundle, mut block: &'a [u8]) -> &'a [u8] {
-    const SMALL: usize = 16;
-    while let Some((word, after)) = block.split_first_chunk() {
-        let word = u32::from_ne_bytes(*word);
-        if word & KIND_MASK >= SEGMENT {
-            break;
-        }
-        let len = (word >> KIND_BITS) as usize;
-        let Some((bytes, rest)) = after.split_at_checked(len) else {
-            break;
-        };
-        match after.first_chunk::<SMALL>() {
-            // A copy of a fixed size is a few instructions, and of any size a call.
-            Some(more) if len <= SMALL => {
-                let end = outcomes.bytes.len() + len;
-                outcomes.bytes.extend_from_slice(more);
-                outcomes.bytes.truncate(end);
-            }
-            _ => outcomes.bytes.extend_from_slice(bytes),
-        }
-        outcomes.lengths.push(word);
-        block = rest;
+fn len_of(word: u32) -> usize {
+    (word >> KIND_BITS) as usize
+}
+
+/// A stream that arrives bit by bit.
+#[cfg(any(test, feature = "fuzzing"))]
+#[derive(Debug)]
+pub(crate) struct Tape<'a> {
+    bytes: &'a [u8],
+    arrived: usize,
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+impl<'a> Tape<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, arrived: 0 }
     }
-    block
+
+    /// More bytes arrive, as far as there are any; whether there were.
+    pub(crate) fn arrive(&mut self, more: usize) -> bool {
+        let before = self.arrived;
+        self.arrived = (before + more).min(self.bytes.len());
+        self.arrived > before
+    }
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+impl Source for Tape<'_> {
+    fn available(&self) -> usize {
+        self.arrived
+    }
+
+    fn take(&mut self, len: usize, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.bytes[..len]);
+        self.skip(len);
+    }
+
+    fn skip(&mut self, len: usize) {
+        self.bytes = &self.bytes[len..];
+        self.arrived -= len;
+    }
 }
 
 #[cfg(test)]

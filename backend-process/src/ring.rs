@@ -16,6 +16,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use taskfarm_core::remote::Mark;
+
 use crate::sys::SharedMemory;
 
 /// From this position on, an empty ring is begun anew.
@@ -91,7 +93,7 @@ impl Producer {
     }
 
     /// Whether everything that was published has been read.
-    pub(crate) fn is_empty(&mut self) -> bool {
+    fn is_empty(&mut self) -> bool {
         self.room_for(self.ring.capacity) == self.ring.capacity
     }
 
@@ -117,18 +119,40 @@ impl Producer {
         self.head += bytes.len() as u64;
     }
 
-    /// Appends a word and a few bytes, unless they are more than a few, are not known to
-    /// fit, or would wrap round.
+    /// Appends a few bytes, unless they are more than a few, are not known to fit, or would
+    /// wrap round.
     #[inline]
-    pub(crate) fn try_put_small(&mut self, word: u32, bytes: &[u8]) -> bool {
-        let len = size_of::<u32>() + bytes.len();
+    pub(crate) fn try_put_small(&mut self, bytes: &[u8]) -> bool {
         let (place, until_end) = self.ring.place(self.head);
-        let fits = len <= self.room().min(until_end);
-        if fits && self.memory.try_write_small(place, word, bytes) {
-            self.head += len as u64;
+        let fits = bytes.len() <= self.room().min(until_end);
+        if fits && self.memory.try_write_small(place, bytes) {
+            self.head += bytes.len() as u64;
             return true;
         }
         false
+    }
+
+    /// The free space that follows the head without wrapping round. What is written there
+    /// counts when it was [skipped](Self::skip).
+    #[inline]
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        self.space_and_mark(1).0
+    }
+
+    /// The [space](Self::space), and how to publish units of `step` bytes in it.
+    #[inline]
+    pub(crate) fn space_and_mark(&mut self, step: u64) -> (&mut [u8], Mark<'_>) {
+        let room = self.room_for(self.ring.capacity / 2);
+        let (place, until_end) = self.ring.place(self.head);
+        // SAFETY: the consumer reads only what was published, and nothing from the head on
+        // was; this end, the only one that writes, is borrowed for as long as the slice.
+        let space = unsafe { self.memory.bytes_mut(place, room.min(until_end)) };
+        let mark = Mark {
+            word: self.memory.word64(self.ring.head_at),
+            base: self.head,
+            step,
+        };
+        (space, mark)
     }
 
     /// Leaves the next bytes, which must fit, as they are.
@@ -255,32 +279,29 @@ mod tests {
     }
 
     #[test]
-    fn small_records_of_every_length_fit_or_are_left_to_the_caller() {
+    fn few_bytes_fit_or_are_left_to_the_caller() {
         let (mut producer, mut consumer) = ends();
         let (mut out, mut expected) = (Vec::new(), Vec::new());
         for round in 0..1000_usize {
             let bytes: Vec<u8> = (0..round % 19).map(|byte| byte as u8 ^ 0x5A).collect();
-            let word = (round as u32).to_ne_bytes();
-            let len = word.len() + bytes.len();
+            let len = bytes.len();
             assert!(producer.room_for(len) >= len);
             let until_end = producer.until_end();
-            let was_put = producer.try_put_small(round as u32, &bytes);
-            assert_eq!(was_put, bytes.len() <= 16 && len <= until_end, "{round}");
+            let was_put = producer.try_put_small(&bytes);
+            assert_eq!(was_put, len <= 16 && len <= until_end, "{round}");
             if !was_put {
-                producer.put(&word);
                 producer.put(&bytes);
             }
             producer.publish();
             assert_eq!(consumer.available(), len);
             consumer.take(len, &mut out);
             consumer.release();
-            expected.extend(word);
             expected.extend(bytes);
         }
         assert_eq!(out, expected);
-        assert!(producer.room_for(60) >= 60);
-        producer.put(&[0; 60]);
-        assert!(!producer.try_put_small(0, &[1]), "there is no room");
+        assert!(producer.room_for(64) >= 64);
+        producer.put(&[0; 64]);
+        assert!(!producer.try_put_small(&[1]), "there is no room");
     }
 
     #[test]

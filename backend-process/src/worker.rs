@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::slice::ChunksExact;
 use std::sync::atomic::Ordering;
 
-use taskfarm_core::remote::{Bundle, Item, KeptState, Port, enter_worker};
+use taskfarm_core::remote::{
+    Cursor, Filled, Items, KeptState, Log, Port, Run, Sink, Written, enter_worker,
+};
 
 use crate::exit_code;
 use crate::image;
@@ -47,7 +48,7 @@ pub(crate) fn run(end: WorkerEnd, parent: u32, settings: WorkerSettings) -> ! {
     let mut worker = Worker {
         lane,
         setups: HashMap::new(),
-        outcomes: Bundle::default(),
+        written: Written::default(),
     };
     worker.lane.enter(page::READY);
     let Err(broken) = worker.run() else {
@@ -64,8 +65,8 @@ pub(crate) fn run(end: WorkerEnd, parent: u32, settings: WorkerSettings) -> ! {
 struct Worker {
     lane: WorkerLane,
     setups: HashMap<u64, KeptSetup>,
-    /// Memory for one outcome at a time.
-    outcomes: Bundle,
+    /// One outcome at a time.
+    written: Written,
 }
 
 /// What the worker keeps of a map.
@@ -159,24 +160,25 @@ impl Worker {
             .unwrap_or(in_place)
             .split_at_checked(ENTRY * header.count as usize)
             .ok_or(Broken::Malformed)?;
-        writer.begin_message(header.seq, header.first);
+        writer.begin_message(header.seq, header.first, header.count);
         let mut port = Chunk {
             page: &page,
             words: page.item_words(header.seq),
             writer,
-            outcomes: &mut self.outcomes,
+            written: &mut self.written,
+            filled: Filled::default(),
             timed: header.timed,
-            item: Current {
+            first: Current {
                 seq: header.seq,
                 position: header.first,
             },
-            entries: entries.chunks_exact(ENTRY),
-            bytes,
+            items: Items::new(entries.as_chunks().0, bytes),
+            cursor: Cursor::default(),
             clock_is_stopped: false,
             kept: &mut kept,
         };
         function.call(&mut port);
-        if port.entries.len() > 0 {
+        if !port.items.end_at(port.cursor) {
             return Err(Broken::Malformed);
         }
         if header.setup != 0 {
@@ -187,7 +189,6 @@ impl Worker {
             writer.wait_for_the_end();
         }
         writer.end_message(header.seq);
-        writer.rewind();
         Ok(())
     }
 }
@@ -200,49 +201,59 @@ struct Chunk<'a> {
     page: &'a Page,
     words: ItemWords<'a>,
     writer: &'a mut OutcomeWriter,
-    outcomes: &'a mut Bundle,
+    /// The outcome that was written last, unless it is in the log.
+    written: &'a mut Written,
+    /// How far the current run has filled the log.
+    filled: Filled,
     kept: &'a mut KeptSetup,
     /// Whether the items have a time limit.
     timed: bool,
-    /// The item that runs or is next.
-    item: Current,
-    /// The entries of those that have not begun.
-    entries: ChunksExact<'a, u8>,
-    /// Their bytes.
-    bytes: &'a [u8],
+    /// The item at the beginning.
+    first: Current,
+    items: Items<'a>,
+    cursor: Cursor,
     /// Whether the running item no longer runs against its limit.
     clock_is_stopped: bool,
 }
 
 impl Chunk<'_> {
-    /// Publishes the outcome of the item that ran, if one did.
-    #[inline]
-    fn end_item(&mut self) {
-        let Some(&word) = self.outcomes.lengths.last() else {
-            return;
-        };
-        self.stop_clock();
-        self.clock_is_stopped = false;
-        self.writer.put_outcome(word, &self.outcomes.bytes);
-        self.outcomes.clear();
-        self.item.position += 1;
+    /// Publishes the outcomes of what ran.
+    fn end_items(&mut self) {
+        self.writer.note_filled(std::mem::take(&mut self.filled));
+        if let Some(entry) = self.written.take_entry() {
+            self.stop_clock();
+            self.clock_is_stopped = false;
+            let (in_space, spill) = (self.written.in_space(), self.written.spill());
+            self.writer.put_outcome(entry, in_space, spill);
+        }
+        if self.words.is_stopped() {
+            self.writer.wait_for_the_end();
+        }
     }
 
-    /// The next item runs against its limit from now on.
-    fn start_clock(&self) {
-        let now = sys::monotonic_nanos();
-        self.page.started().store(now, Ordering::Release);
+    /// The item that is next.
+    fn next_item(&self) -> Current {
+        Current {
+            position: self.first.position + self.cursor.next() as u32,
+            ..self.first
+        }
+    }
+
+    /// The item that runs.
+    fn current(&self) -> Current {
+        let next = self.next_item();
+        Current {
+            position: next.position.saturating_sub(1),
+            ..next
+        }
     }
 }
 
 impl Port for Chunk<'_> {
     fn begin_state(&mut self) -> bool {
-        self.end_item();
-        if self.entries.len() == 0 {
+        self.end_items();
+        if !self.items.has(self.cursor) {
             return false;
-        }
-        if self.words.is_stopped() {
-            self.writer.wait_for_the_end();
         }
         if self.timed {
             // Until then, it is the state that takes its time.
@@ -250,40 +261,41 @@ impl Port for Chunk<'_> {
             let end = sys::monotonic_nanos().saturating_add(limit);
             self.page.started().store(end, Ordering::Release);
         }
-        self.words.begin_item(self.item);
+        self.words.begin_item(self.next_item());
         true
     }
 
-    #[inline]
-    fn next(&mut self) -> Option<Item<'_>> {
-        self.end_item();
-        let mut entries = self.entries.clone();
-        let entry = u32::from_ne_bytes(entries.next()?.try_into().ok()?);
+    fn run(&mut self) -> Option<Run<'_>> {
+        self.end_items();
         // Lengths that leave the payload end the chunk early, which `run_items` notices.
-        let (bytes, rest) = self.bytes.split_at_checked((entry >> 3) as usize)?;
-        if self.words.is_stopped() {
-            self.writer.wait_for_the_end();
+        if !self.items.has(self.cursor) {
+            return None;
         }
-        if self.timed {
-            self.start_clock();
-        }
-        self.words.begin_item(self.item);
-        self.entries = entries;
-        self.bytes = rest;
-        let outcomes = &mut *self.outcomes;
-        Some(Item { bytes, outcomes })
+        let log = if self.timed {
+            let now = sys::monotonic_nanos();
+            self.page.started().store(now, Ordering::Release);
+            self.words.begin_item(self.next_item());
+            Log {
+                bytes: self.writer.space(),
+                marks: None,
+            }
+        } else {
+            let running = self.words.running_from(self.first);
+            self.writer
+                .log(&mut self.filled, running, self.words.stopped())
+        };
+        Some(Run::new(self.items, &mut self.cursor, self.written, log))
     }
 
-    #[inline]
-    fn outcomes(&mut self) -> &mut Bundle {
-        self.outcomes
+    fn sink(&mut self) -> Sink<'_> {
+        self.writer.note_filled(std::mem::take(&mut self.filled));
+        Sink::new(self.writer.space(), self.written)
     }
 
-    #[inline]
     fn stop_clock(&mut self) {
         if self.timed && !self.clock_is_stopped {
             self.clock_is_stopped = true;
-            if !self.page.end_timed_item(self.item) {
+            if !self.page.end_timed_item(self.current()) {
                 self.writer.wait_for_the_end();
             }
         }

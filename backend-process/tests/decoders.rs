@@ -58,29 +58,30 @@ fn peak_of(f: impl FnOnce()) -> usize {
     PEAK.get() - before
 }
 
-/// What the decoder of outcomes may take for this many bytes.
+/// What the decoder of outcomes may take for so many bytes.
 ///
-/// The worst are outcomes of 4 bytes that come one by one: each becomes a `Batch` of 56 bytes
-/// with 16 for its entry, in a vector that doubles and has both of its sizes meanwhile: that
-/// is 3 * 56 + 16 for 4.
+/// The worst are entries that come one by one, without bytes: each word becomes a `Batch` of
+/// 56 bytes with 16 for its entry, in a vector that doubles and has both of its sizes
+/// meanwhile: that is 3 * 56 + 16 for 4.
 /// Besides, one block of 16 KiB is copied at a time.
 fn cap(len: usize) -> usize {
     48 * len + (64 << 10)
 }
 
-fn check_outcomes(bytes: &[u8], size: usize) {
-    let peak = peak_of(|| outcomes(bytes, size));
-    let cap = cap(bytes.len());
-    assert!(peak <= cap, "{peak} bytes for {}, not {cap}", bytes.len());
+fn check_outcomes(entries: &[u8], bytes: &[u8], size: usize) {
+    let len = entries.len() + bytes.len();
+    let peak = peak_of(|| outcomes(entries, bytes, size));
+    let cap = cap(len);
+    assert!(peak <= cap, "{peak} bytes for {len}, not {cap}");
 }
 
-/// A record: its kind, and the length that it claims.
+/// An entry: its kind, and the length that it claims.
 fn word(kind: u32, len: u32) -> [u8; 4] {
     (len << 3 | kind).to_ne_bytes()
 }
 
-fn segment() -> Vec<u8> {
-    [&word(5, 8)[..], &1_u32.to_ne_bytes(), &0_u32.to_ne_bytes()].concat()
+fn segment(count: u32, skip: u32) -> Vec<u8> {
+    [1, 0, count, skip].map(u32::to_ne_bytes).concat()
 }
 
 #[test]
@@ -94,11 +95,11 @@ fn the_counter_counts() {
 fn a_claim_of_half_a_gibibyte_takes_nothing() {
     for kind in 0..=7 {
         let claim = word(kind, u32::MAX >> 3);
-        check_outcomes(&claim, 64);
+        check_outcomes(&claim, &[], 64);
         for tail in [0, 1, 100, 100_000] {
-            let bytes = [&segment()[..], &claim, &vec![7; tail]].concat();
-            for size in [1, 13, 4096, bytes.len()] {
-                check_outcomes(&bytes, size);
+            let entries = [segment(u32::MAX, 0), claim.to_vec()].concat();
+            for size in [1, 13, 4096, 200_000] {
+                check_outcomes(&entries, &vec![7; tail], size);
             }
         }
     }
@@ -106,36 +107,35 @@ fn a_claim_of_half_a_gibibyte_takes_nothing() {
 
 #[test]
 fn the_smallest_records_stay_below_the_cap() {
-    for record in [
-        word(0, 0).to_vec(),
-        word(7, 0).to_vec(),
-        segment(),
-        [segment(), word(0, 0).to_vec()].concat(),
-        [segment(), word(1, 1).to_vec(), vec![9]].concat(),
+    for (record, count, bytes_each) in [
+        (word(0, 0).to_vec(), u32::MAX, 0),
+        (word(1, 1).to_vec(), u32::MAX, 1),
+        ([word(0, 0).to_vec(), segment(1, 0)].concat(), 1, 0),
+        ([word(0, 0).to_vec(), segment(1, 1)].concat(), 1, 1),
     ] {
-        let mut bytes = segment();
-        while bytes.len() < 100_000 {
-            bytes.extend_from_slice(&record);
+        let mut entries = segment(count, 0);
+        let mut num_bytes = 0;
+        while entries.len() < 100_000 {
+            entries.extend_from_slice(&record);
+            num_bytes += bytes_each;
         }
-        for size in [1, 13, 4096, bytes.len()] {
-            check_outcomes(&bytes, size);
+        for size in [1, 4, 13, 4096, 200_000] {
+            check_outcomes(&entries, &vec![0; num_bytes], size);
         }
     }
 }
 
-/// Bytes that are records more often than chance would have it, with lengths that are true
-/// or not.
-fn records() -> impl Strategy<Value = Vec<u8>> {
-    let record = prop_oneof![
-        4 => (0_u32..5, 0_u32..60).prop_map(|(kind, len)| {
-            [&word(kind, len)[..], &vec![3; len as usize]].concat()
-        }),
-        2 => Just(segment()),
-        1 => (0_u32..20).prop_map(|len| [&word(7, len)[..], &vec![0; len as usize]].concat()),
+/// Entries that are as they should be more often than chance would have it, with lengths
+/// that are true or not.
+fn entries() -> impl Strategy<Value = Vec<u8>> {
+    let entry = prop_oneof![
+        6 => (0_u32..5, 0_u32..60).prop_map(|(kind, len)| word(kind, len).to_vec()),
+        2 => (0_u32..9, 0_u32..20).prop_map(|(count, skip)| segment(count, skip)),
         1 => (0_u32..8, any::<u32>()).prop_map(|(kind, len)| word(kind, len >> 3).to_vec()),
         1 => proptest::collection::vec(any::<u8>(), 0..10),
     ];
-    proptest::collection::vec(record, 0..60).prop_map(|records| records.concat())
+    let entries = proptest::collection::vec(entry, 0..60);
+    (1_u32..60, entries).prop_map(|(count, rest)| [segment(count, 0), rest.concat()].concat())
 }
 
 proptest! {
@@ -143,15 +143,20 @@ proptest! {
 
     #[test]
     fn any_bytes_are_outcomes_or_malformed(
+        entries in proptest::collection::vec(any::<u8>(), 0..3000),
         bytes in proptest::collection::vec(any::<u8>(), 0..3000),
         size in 1_usize..300,
     ) {
-        check_outcomes(&bytes, size);
+        check_outcomes(&entries, &bytes, size);
     }
 
     #[test]
-    fn any_records_are_outcomes_or_malformed(bytes in records(), size in 1_usize..300) {
-        check_outcomes(&bytes, size);
+    fn any_entries_are_outcomes_or_malformed(
+        entries in entries(),
+        num_bytes in 0_usize..3000,
+        size in 1_usize..300,
+    ) {
+        check_outcomes(&entries, &vec![3; num_bytes], size);
     }
 
     #[test]

@@ -10,16 +10,22 @@
 mod bundle;
 mod cancel_slot;
 mod chunk;
+mod codec;
+mod collected;
 mod function;
 mod job;
 mod port;
+mod run;
 mod shipper;
+mod sink;
 mod task;
 
 pub use bundle::Bundle;
 pub use function::{Function, InitPointer, Remotable};
 pub use job::{Indices, Loss, RemoteJob, Reply, Setup};
-pub use port::{Item, KeptState, Port};
+pub use port::{KeptState, Port};
+pub use run::{Alarm, Cursor, Filled, Items, Log, Mark, Marks, Run};
+pub use sink::{Sink, Written};
 
 #[doc(hidden)]
 pub use crate::panic::enter_worker;

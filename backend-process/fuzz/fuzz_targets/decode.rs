@@ -21,7 +21,10 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     match which % 5 {
-        0 | 1 => outcomes(bytes, usize::from(*size)),
+        0 | 1 => {
+            let (entries, bytes) = bytes.split_at(bytes.len() / 2);
+            outcomes(entries, bytes, usize::from(*size));
+        }
         2 => {
             header(bytes);
         }

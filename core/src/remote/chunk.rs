@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::bundle::{Bundle, Kind};
+use super::bundle::Bundle;
 use super::cancel_slot::CancelSlot;
 use super::function::{Function, Remotable};
 use super::job::{CancelHook, Indices, Loss, RemoteBody, RemoteJob, Reply, ReplyTo, Setup};
@@ -244,7 +244,7 @@ where
 
 /// Appends all items that can be encoded; says which cannot, and why. One fence for many
 /// items, as long as none panics.
-fn encode_all<I: Serialize>(items: &[I], bundle: &mut Bundle) -> Vec<(u32, String)> {
+fn encode_all<I: Serialize + 'static>(items: &[I], bundle: &mut Bundle) -> Vec<(u32, String)> {
     let mut failed = Vec::new();
     let mut next = 0;
     while next < items.len() {
@@ -252,7 +252,7 @@ fn encode_all<I: Serialize>(items: &[I], bundle: &mut Bundle) -> Vec<(u32, Strin
         let caught = catch(|| {
             for item in &items[next..] {
                 encoded_to = bundle.bytes.len();
-                if let Err(why) = bundle.push(Kind::Value, item) {
+                if let Err(why) = bundle.push(item) {
                     failed.push((next as u32, why));
                 }
                 next += 1;
@@ -268,9 +268,9 @@ fn encode_all<I: Serialize>(items: &[I], bundle: &mut Bundle) -> Vec<(u32, Strin
 }
 
 /// Appends an item, or says why it cannot be encoded.
-pub(super) fn encode<I: Serialize>(item: &I, bundle: &mut Bundle) -> Result<(), String> {
+pub(super) fn encode<I: Serialize + 'static>(item: &I, bundle: &mut Bundle) -> Result<(), String> {
     let start = bundle.bytes.len();
-    match catch(|| bundle.push(Kind::Value, item)) {
+    match catch(|| bundle.push(item)) {
         Ok(encoded) => encoded,
         Err(panic) => {
             bundle.truncate_bytes(start);

@@ -5,8 +5,10 @@ use std::convert::Infallible;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::bundle::{Bundle, Kind, decode};
-use super::port::{Item, Kept, KeptState, Port, Stage, WholeChunk};
+use super::bundle::{Bundle, Kind};
+use super::codec::decode;
+use super::port::{Kept, KeptState, Port, Stage, WholeChunk};
+use super::sink::Sink;
 use crate::panic::catch;
 use crate::work::{Bare, Make, Plain, Trying, WithContext, WithState, Work};
 use crate::{Panic, TaskErrorKind};
@@ -86,7 +88,9 @@ impl Function {
 /// [`Work`] that can be rebuilt in another process of the same executable.
 ///
 /// Not for implementing outside of this crate.
-pub trait Remotable<I>: Work<I, Out: Serialize + DeserializeOwned> + Sized + 'static {
+pub trait Remotable<I>:
+    Work<I, Out: Serialize + DeserializeOwned + 'static> + Sized + 'static
+{
     /// The function pointers that it is made of; zero where there is none.
     #[doc(hidden)]
     fn pointers(&self) -> [usize; 3];
@@ -95,9 +99,9 @@ pub trait Remotable<I>: Work<I, Out: Serialize + DeserializeOwned> + Sized + 'st
     #[doc(hidden)]
     fn encode_context(&self, bundle: &mut Bundle) -> Result<(), String>;
 
-    /// Appends an error of the function to `bundle`.
+    /// Writes an error of the function to `sink`.
     #[doc(hidden)]
-    fn encode_error(error: &Self::Error, bundle: &mut Bundle) -> Result<(), String>;
+    fn encode_error(error: &Self::Error, sink: &mut Sink<'_>) -> Result<(), String>;
 
     /// The error that `encode_error` encoded.
     #[doc(hidden)]
@@ -157,9 +161,12 @@ where
             *port.kept() = Some(Box::new(kept));
         }
         Err(why) => {
-            while let Some(item) = port.next() {
-                let why = format!("the context of the map: {why}");
-                item.outcomes.push_message(Kind::NotDecodable, &why);
+            let why = format!("the context of the map: {why}");
+            while let Some(mut run) = port.run() {
+                while run.begin().is_some() {
+                    run.sink().put_message(Kind::NotDecodable, &why);
+                    run.end();
+                }
             }
         }
     }
@@ -169,29 +176,35 @@ where
 /// many items: setting it up for each costs as much as a small item.
 fn run_until_panic<I, W>(kept: &mut Kept<I, W>, port: &mut dyn Port) -> Result<(), Panic>
 where
-    I: DeserializeOwned,
+    I: DeserializeOwned + 'static,
     W: Remotable<I>,
 {
     catch(|| {
         while kept.start(port)
-            && let Some(Item { bytes, outcomes }) = port.next()
+            && let Some(mut run) = port.run()
         {
-            kept.stage = Stage::Decoding;
-            let outcome = match decode::<I>(bytes) {
-                Ok(item) => Ok(kept.call(item)),
-                Err(why) => Err(why),
-            };
-            kept.stage = Stage::Encoding;
-            kept.start = outcomes.bytes.len();
-            let encoded = match &outcome {
-                Ok(Ok(value)) => outcomes.push(Kind::Value, value),
-                Ok(Err(error)) => W::encode_error(error, outcomes),
-                Err(why) => outcomes.push(Kind::NotDecodable, why),
-            };
-            if let Err(why) = encoded {
-                outcomes.push_message(Kind::NotEncodable, &why);
+            while let Some(bytes) = run.begin() {
+                kept.stage = Stage::Decoding;
+                let outcome = match decode::<I>(bytes) {
+                    Ok(item) => Ok(kept.call(item)),
+                    Err(why) => Err(why),
+                };
+                kept.stage = Stage::Encoding;
+                let mut sink = run.sink();
+                let encoded = match &outcome {
+                    Ok(Ok(value)) => sink.put(Kind::Value, value),
+                    Ok(Err(error)) => W::encode_error(error, &mut sink),
+                    Err(why) => {
+                        sink.put_message(Kind::NotDecodable, why);
+                        Ok(())
+                    }
+                };
+                if let Err(why) = encoded {
+                    sink.put_message(Kind::NotEncodable, &why);
+                }
+                kept.stage = Stage::Between;
+                run.end();
             }
-            kept.stage = Stage::Between;
         }
     })
 }
@@ -236,8 +249,8 @@ where
         Ok(())
     }
 
-    fn encode_error(error: &E, bundle: &mut Bundle) -> Result<(), String> {
-        bundle.push(Kind::Failed, error)
+    fn encode_error(error: &E, sink: &mut Sink<'_>) -> Result<(), String> {
+        sink.put(Kind::Failed, error)
     }
 
     fn decode_error(bytes: &[u8]) -> Result<E, String> {
@@ -263,7 +276,7 @@ where
         Ok(())
     }
 
-    fn encode_error(error: &Infallible, _: &mut Bundle) -> Result<(), String> {
+    fn encode_error(error: &Infallible, _: &mut Sink<'_>) -> Result<(), String> {
         match *error {}
     }
 
@@ -301,11 +314,11 @@ macro_rules! with_context {
             }
 
             fn encode_context(&self, bundle: &mut Bundle) -> Result<(), String> {
-                bundle.push(Kind::Value, &self.context)
+                bundle.push(&self.context)
             }
 
-            fn encode_error(error: &$error, bundle: &mut Bundle) -> Result<(), String> {
-                <$shape<fn(()) -> $returns> as Remotable<()>>::encode_error(error, bundle)
+            fn encode_error(error: &$error, sink: &mut Sink<'_>) -> Result<(), String> {
+                <$shape<fn(()) -> $returns> as Remotable<()>>::encode_error(error, sink)
             }
 
             fn decode_error(bytes: &[u8]) -> Result<$error, String> {
@@ -340,11 +353,11 @@ macro_rules! with_context {
             }
 
             fn encode_context(&self, bundle: &mut Bundle) -> Result<(), String> {
-                bundle.push(Kind::Value, &self.context)
+                bundle.push(&self.context)
             }
 
-            fn encode_error(error: &$error, bundle: &mut Bundle) -> Result<(), String> {
-                <$shape<fn(()) -> $returns> as Remotable<()>>::encode_error(error, bundle)
+            fn encode_error(error: &$error, sink: &mut Sink<'_>) -> Result<(), String> {
+                <$shape<fn(()) -> $returns> as Remotable<()>>::encode_error(error, sink)
             }
 
             fn decode_error(bytes: &[u8]) -> Result<$error, String> {

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::marker::PhantomData;
 
 use super::bundle::{Bundle, Kind};
+use super::run::{Cursor, Items, Log, Run};
+use super::sink::{Sink, Written};
 use crate::Panic;
 use crate::panic::drop_quietly;
 use crate::work::{self, Work};
@@ -11,15 +13,15 @@ use crate::work::{self, Work};
 /// Where a worker process gets the items of a chunk from and puts their outcomes.
 ///
 /// Implemented by backends for their worker side; [`Function::call`](super::Function::call)
-/// drives it: for each item `next`, then the user's function, and then one entry is appended
-/// to `outcomes`. The call after that, `next` or `begin_state`, finds it there.
+/// drives it.
 pub trait Port {
-    /// The next item, which counts as running from now on; the one before has ended, with
-    /// the outcome that was appended. Called again after `None`, it gives `None`.
-    fn next(&mut self) -> Option<Item<'_>>;
+    /// The next items: at least one, or `None` if there are no more. What went before has
+    /// ended; an outcome that is not in the log of its run is in the
+    /// [`Written`] that the run was given.
+    fn run(&mut self) -> Option<Run<'_>>;
 
     /// The next item counts as running from now on, though not against its limit: first the
-    /// worker's state is made. False if there is no next item. `next` follows.
+    /// worker's state is made. False if there is no next item. [`run`](Self::run) follows.
     fn begin_state(&mut self) -> bool {
         true
     }
@@ -28,8 +30,8 @@ pub trait Port {
     /// from now on does not count against its limit.
     fn stop_clock(&mut self) {}
 
-    /// Where to append the outcome of the running item.
-    fn outcomes(&mut self) -> &mut Bundle;
+    /// Where to write the outcome of the running item when its run was left.
+    fn sink(&mut self) -> Sink<'_>;
 
     /// The context of the job's [`Setup`](super::Setup), encoded; empty without one.
     fn context(&self) -> &[u8];
@@ -39,20 +41,11 @@ pub trait Port {
     fn kept(&mut self) -> &mut Option<Box<dyn KeptState>>;
 }
 
-/// An item that is about to run.
-#[derive(Debug)]
-pub struct Item<'a> {
-    /// Its bytes.
-    pub bytes: &'a [u8],
-    /// What [`Port::outcomes`] gives.
-    pub outcomes: &'a mut Bundle,
-}
-
 /// A chunk that is in memory as a whole.
 pub(super) struct WholeChunk<'a> {
-    items: &'a Bundle,
-    next: usize,
-    next_start: usize,
+    items: Items<'a>,
+    cursor: Cursor,
+    written: Written,
     outcomes: Bundle,
     context: &'a [u8],
     kept: &'a mut Option<Box<dyn KeptState>>,
@@ -65,9 +58,9 @@ impl<'a> WholeChunk<'a> {
         kept: &'a mut Option<Box<dyn KeptState>>,
     ) -> Self {
         Self {
-            items,
-            next: 0,
-            next_start: 0,
+            items: items.into(),
+            cursor: Cursor::default(),
+            written: Written::default(),
             outcomes: Bundle::default(),
             context,
             kept,
@@ -77,29 +70,33 @@ impl<'a> WholeChunk<'a> {
     pub(super) fn into_outcomes(self) -> Bundle {
         self.outcomes
     }
+
+    fn end_item(&mut self) {
+        if let Some(entry) = self.written.take_entry() {
+            self.outcomes.bytes.extend_from_slice(self.written.spill());
+            self.outcomes.lengths.push(entry);
+        }
+    }
 }
 
 impl Port for WholeChunk<'_> {
-    fn next(&mut self) -> Option<Item<'_>> {
-        if self.next == self.items.len() {
-            return None;
-        }
-        let start = self.next_start;
-        let end = start + self.items.len_at(self.next);
-        self.next += 1;
-        self.next_start = end;
-        // A bundle that is not consistent ends early.
-        let bytes = self.items.bytes.get(start..end)?;
-        let outcomes = &mut self.outcomes;
-        Some(Item { bytes, outcomes })
+    fn run(&mut self) -> Option<Run<'_>> {
+        self.end_item();
+        let log = Log {
+            bytes: &mut [],
+            marks: None,
+        };
+        let has_item = self.items.has(self.cursor);
+        has_item.then(|| Run::new(self.items, &mut self.cursor, &mut self.written, log))
     }
 
     fn begin_state(&mut self) -> bool {
-        self.next < self.items.len()
+        self.end_item();
+        self.items.has(self.cursor)
     }
 
-    fn outcomes(&mut self) -> &mut Bundle {
-        &mut self.outcomes
+    fn sink(&mut self) -> Sink<'_> {
+        Sink::new(&mut [], &mut self.written)
     }
 
     fn context(&self) -> &[u8] {
@@ -126,8 +123,6 @@ pub(super) struct Kept<I, W: Work<I>> {
     state: Option<W::State>,
     /// What is done with the current item, to tell whose panic it is.
     pub(super) stage: Stage,
-    /// Where the outcome of the current item begins.
-    pub(super) start: usize,
     items: PhantomData<fn(I)>,
 }
 
@@ -149,7 +144,6 @@ impl<I, W: Work<I>> Kept<I, W> {
             work,
             state: None,
             stage: Stage::Between,
-            start: 0,
             items: PhantomData,
         }
     }
@@ -184,13 +178,16 @@ impl<I, W: Work<I>> Kept<I, W> {
             Stage::Between => return,
             Stage::Starting => {
                 // The item that the state was for ends with it.
-                if port.next().is_some() {
-                    self.push_panic(panic, port);
+                while let Some(mut run) = port.run() {
+                    if run.begin().is_some() {
+                        self.push_panic(panic, port);
+                        break;
+                    }
                 }
             }
             Stage::Decoding => {
                 let why = format!("decoding panicked: {panic}");
-                port.outcomes().push_message(Kind::NotDecodable, &why);
+                port.sink().put_message(Kind::NotDecodable, &why);
             }
             Stage::Calling => {
                 // The panic may have left it half-changed: the next item gets a new one.
@@ -198,10 +195,8 @@ impl<I, W: Work<I>> Kept<I, W> {
                 self.push_panic(panic, port);
             }
             Stage::Encoding => {
-                let bundle = port.outcomes();
-                bundle.truncate_bytes(self.start);
                 let why = format!("encoding panicked: {panic}");
-                bundle.push_message(Kind::NotEncodable, &why);
+                port.sink().put_message(Kind::NotEncodable, &why);
             }
         }
         self.stage = Stage::Between;
@@ -211,8 +206,7 @@ impl<I, W: Work<I>> Kept<I, W> {
         // Resolving a backtrace takes long.
         port.stop_clock();
         let parts = (panic.message(), panic.location(), panic.backtrace());
-        let encoded = port.outcomes().push(Kind::Panicked, &parts);
-        encoded.expect("strings can be encoded");
+        port.sink().put_message(Kind::Panicked, &parts);
     }
 }
 

@@ -12,8 +12,10 @@ use std::time::Instant;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::bundle::{Bundle, Kind, decode};
+use super::bundle::{Bundle, Kind};
 use super::chunk::{Chunk, Common, Inbox, Parcel};
+use super::codec::decode;
+use super::collected::Collected;
 use super::function::{Function, Remotable, read_outcome};
 use super::job::{Loss, Setup};
 use crate::cancel::OnCancel;
@@ -67,8 +69,8 @@ pub(crate) struct Shipper<'e, E: ?Sized, It: Iterator, W: Work<It::Item>> {
     spares: HashMap<usize, (u32, Option<It::Item>)>,
     again: VecDeque<(usize, It::Item)>,
     sorter: Sorter<W::Out, W::Error>,
-    /// Results by runs, if only the whole is wanted.
-    collected: Option<Vec<(usize, Vec<W::Out>)>>,
+    /// The results, if only the whole is wanted.
+    collected: Option<Collected<W::Out>>,
     last_word: Option<TaskError<W::Error>>,
     /// The encoded bytes of a result, on average of late.
     outcome_bytes: usize,
@@ -178,24 +180,21 @@ where
         mut self,
         policy: ErrorPolicy,
     ) -> Result<Vec<W::Out>, MapError<W::Error>> {
-        self.collected = Some(Vec::new());
+        self.collected = Some(Collected::default());
         let mut teller = Teller::new(self);
         let mut failures = Failures::new(policy);
         let mut singles = Vec::new();
         while let Some(event) = teller.next_event(None).without_deadline() {
             let index = event.index();
             let value = failures.sieve(event);
-            singles.extend(value.map(|value| (index, vec![value])));
+            singles.extend(value.map(|value| (index, value)));
         }
-        let mut runs = teller.into_feed().collected.take().unwrap_or_default();
+        let mut collected = teller.into_feed().collected.take().unwrap_or_default();
         failures.check()?;
-        runs.append(&mut singles);
-        runs.sort_by_key(|&(first, _)| first);
-        let mut results = Vec::with_capacity(runs.iter().map(|(_, run)| run.len()).sum());
-        for (_, mut run) in runs {
-            results.append(&mut run);
+        for (index, value) in singles {
+            collected.add(index, |run| run.push(value));
         }
-        Ok(results)
+        Ok(collected.into_vec())
     }
 
     /// Whether another chunk may leave now.
@@ -324,7 +323,7 @@ where
         let mean = outcomes.bytes.len() / outcomes.len().max(1);
         self.outcome_bytes = (self.outcome_bytes + mean).div_ceil(2);
         let mut next = 0;
-        if self.collected.is_some() && self.clone.is_none() {
+        if self.clone.is_none() {
             next = self.unpack_values(first, outcomes);
         }
         for (nth, (kind, bytes)) in outcomes.entries().enumerate().skip(next) {
@@ -335,26 +334,27 @@ where
 
     /// Collects the results up to the first outcome that is none; returns how many.
     fn unpack_values(&mut self, first: usize, outcomes: &Bundle) -> usize {
-        let mut values = Vec::with_capacity(outcomes.len());
-        let caught = catch(|| {
-            for (kind, bytes) in outcomes.entries() {
-                if kind != Some(Kind::Value) {
-                    return;
+        let Some(collected) = &mut self.collected else {
+            return 0;
+        };
+        let num_values = collected.add(first, |values| {
+            values.reserve(outcomes.len());
+            let caught = catch(|| {
+                for (kind, bytes) in outcomes.entries() {
+                    if kind != Some(Kind::Value) {
+                        return;
+                    }
+                    match decode(bytes) {
+                        Ok(value) => values.push(value),
+                        Err(_) => return,
+                    }
                 }
-                match decode(bytes) {
-                    Ok(value) => values.push(value),
-                    Err(_) => return,
-                }
-            }
+            });
+            // Whatever it was, the slow road meets it again.
+            drop(caught);
         });
-        // Whatever it was, the slow road meets it again.
-        drop(caught);
-        let num_values = values.len();
         self.num_seen += num_values;
         self.control.progress().count_ok(0, num_values as u64);
-        if let Some(collected) = &mut self.collected {
-            collected.push((first, values));
-        }
         num_values
     }
 
@@ -461,7 +461,8 @@ where
                 Parcel::Closed(number, at) => {
                     let closed = self.sent.chunks.lock().remove(&number);
                     if let Some((len, chunk)) = closed {
-                        self.size.learn(len, chunk.num_bytes(), at);
+                        let num_bytes = chunk.num_bytes().max(len * self.outcome_bytes);
+                        self.size.learn(len, num_bytes, at);
                     }
                 }
             }

@@ -11,7 +11,8 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, mun
 /// A block of memory that two processes map, without a name in any file system.
 ///
 /// Either side may write at any time, so the bytes are only ever copied in and out, or
-/// reached as atomics; the one exception, [`bytes`](Self::bytes), is `unsafe`.
+/// reached as atomics; the exceptions, [`bytes`](Self::bytes) and
+/// [`bytes_mut`](Self::bytes_mut), are `unsafe`.
 #[derive(Debug)]
 pub(crate) struct SharedMemory {
     start: NonNull<u8>,
@@ -83,37 +84,34 @@ impl SharedMemory {
         unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 
-    /// Writes a word and up to 16 bytes after it to `at`; whether they were no more.
+    /// Copies up to 16 bytes to `at`; whether they were no more.
     ///
     /// Two overlapping copies of a fixed size instead of one of any size, which is a call:
     /// that costs more than all else that is done to publish a small outcome.
     #[inline]
-    pub(crate) fn try_write_small(&self, at: usize, word: u32, bytes: &[u8]) -> bool {
+    pub(crate) fn try_write_small(&self, at: usize, bytes: &[u8]) -> bool {
         let len = bytes.len();
         if len > 16 {
             return false;
         }
-        let place = self.place(at, 4 + len);
-        let rest = place.wrapping_add(4);
-        // SAFETY: `place` has checked that 4 bytes for the word, and `len` from `rest` on,
-        // are mapped; each write here stays within them.
-        unsafe { place.cast::<u32>().write_unaligned(word) };
+        let place = self.place(at, len);
         if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-            // SAFETY: as above, `len` is 8 or more.
-            unsafe { rest.cast::<[u8; 8]>().write(*first) };
+            // SAFETY: `place` has checked that `len` bytes are mapped, which is 8 or more;
+            // each write here stays within them.
+            unsafe { place.cast::<[u8; 8]>().write(*first) };
             // SAFETY: as above.
-            unsafe { rest.wrapping_add(len - 8).cast::<[u8; 8]>().write(*last) };
+            unsafe { place.wrapping_add(len - 8).cast::<[u8; 8]>().write(*last) };
         } else if let (Some(first), Some(last)) =
             (bytes.first_chunk::<4>(), bytes.last_chunk::<4>())
         {
             // SAFETY: as above, `len` is 4 or more.
-            unsafe { rest.cast::<[u8; 4]>().write(*first) };
+            unsafe { place.cast::<[u8; 4]>().write(*first) };
             // SAFETY: as above.
-            unsafe { rest.wrapping_add(len - 4).cast::<[u8; 4]>().write(*last) };
+            unsafe { place.wrapping_add(len - 4).cast::<[u8; 4]>().write(*last) };
         } else {
             for (nth, byte) in bytes.iter().enumerate() {
                 // SAFETY: as above.
-                unsafe { rest.wrapping_add(nth).write(*byte) };
+                unsafe { place.wrapping_add(nth).write(*byte) };
             }
         }
         true
@@ -142,6 +140,21 @@ impl SharedMemory {
         // SAFETY: mapped and initialised (a new file is all zeros); the caller vouches for
         // the silence of the other side.
         unsafe { std::slice::from_raw_parts(place, len) }
+    }
+
+    /// The same, to be written.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else reads or writes there while the slice is used.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the memory is not behind the reference"
+    )]
+    pub(crate) unsafe fn bytes_mut(&self, at: usize, len: usize) -> &mut [u8] {
+        let place = self.place(at, len);
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(place, len) }
     }
 }
 

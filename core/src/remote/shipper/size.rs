@@ -9,7 +9,7 @@ const TARGET: Duration = Duration::from_millis(2);
 /// How fast chunks may grow.
 const GROWTH: usize = 4;
 
-/// The encoded items of one chunk, in bytes; a single item may exceed it.
+/// The encoded items of one chunk, in bytes, and its results; a single one may exceed it.
 const MAX_BYTES: usize = 256 << 10;
 
 /// The most items of one chunk.
@@ -27,7 +27,7 @@ pub(super) struct ChunkSize {
     since: Option<Instant>,
     num_items: usize,
     num_chunks: usize,
-    /// The bytes of an item, on average of late.
+    /// The bytes of an item or of its result, on average of late.
     item_bytes: usize,
 }
 

@@ -1,0 +1,228 @@
+//! [`Run`]: items that a worker runs one after the other without asking its backend.
+//!
+//! A call of a [`Port`](super::Port) costs as much as a small item, so the loop over items
+//! reaches into the memory that worker and backend share by itself: it names the item that
+//! runs, leaves the outcome where the backend will find it, and looks whether it is wanted.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::bundle::{self, Bundle};
+use super::sink::{Sink, Written};
+
+/// The bytes that a run writes before the backend is asked again.
+const MAX_BYTES: usize = 64 << 10;
+
+/// The encoded items of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Items<'a> {
+    entries: &'a [[u8; 4]],
+    bytes: &'a [u8],
+}
+
+impl<'a> Items<'a> {
+    /// Items with these [lengths](Bundle::lengths), as they lie in memory, and bytes.
+    pub fn new(entries: &'a [[u8; 4]], bytes: &'a [u8]) -> Self {
+        Self { entries, bytes }
+    }
+
+    /// The item at the cursor, and what follows it. `None` at the end, or if the lengths
+    /// do not agree with the bytes.
+    #[inline]
+    fn get(self, cursor: Cursor) -> Option<(&'a [u8], Cursor)> {
+        let entry = u32::from_ne_bytes(*self.entries.get(cursor.next)?);
+        let end = cursor.offset.checked_add(bundle::len_of(entry))?;
+        let bytes = self.bytes.get(cursor.offset..end)?;
+        let after = Cursor {
+            next: cursor.next + 1,
+            offset: end,
+        };
+        Some((bytes, after))
+    }
+
+    /// Whether there is an item at the cursor.
+    #[inline]
+    pub fn has(self, cursor: Cursor) -> bool {
+        self.get(cursor).is_some()
+    }
+
+    /// Whether all of them lie before the cursor.
+    pub fn end_at(self, cursor: Cursor) -> bool {
+        cursor.next == self.entries.len()
+    }
+}
+
+impl<'a> From<&'a Bundle> for Items<'a> {
+    fn from(bundle: &'a Bundle) -> Self {
+        Self::new(bytemuck::cast_slice(&bundle.lengths), &bundle.bytes)
+    }
+}
+
+/// How far a worker has come in some [`Items`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    next: usize,
+    offset: usize,
+}
+
+impl Cursor {
+    /// The position of the next item.
+    #[inline]
+    pub fn next(self) -> usize {
+        self.next
+    }
+}
+
+/// Consecutive items, each of which counts as running from when it is taken.
+#[derive(Debug)]
+pub struct Run<'a> {
+    items: Items<'a>,
+    cursor: &'a mut Cursor,
+    written: &'a mut Written,
+    log: Log<'a>,
+    /// Whether the port is to be asked again.
+    is_over: bool,
+}
+
+/// Where outcomes are left for the backend, one after the other.
+#[derive(Debug)]
+pub struct Log<'a> {
+    /// Room for their bytes.
+    pub bytes: &'a mut [u8],
+    /// Room for their entries, and what is told of each; without it, a run is of one item
+    /// that the port has begun, and whose outcome it finds in the [`Written`].
+    pub marks: Option<Marks<'a>>,
+}
+
+/// What a run tells, in words that the backend reads meanwhile.
+#[derive(Debug)]
+pub struct Marks<'a> {
+    /// Room for the entries.
+    pub entries: &'a mut [[u8; 4]],
+    /// How much of the room is filled.
+    pub filled: &'a mut Filled,
+    /// The position of the item that runs.
+    pub running: Mark<'a>,
+    /// How many bytes are filled; told before the entries.
+    pub bytes_filled: Mark<'a>,
+    /// How many entries are.
+    pub entries_filled: Mark<'a>,
+    /// When one of them is on, the port is asked before the next item begins.
+    pub alarms: [Alarm<'a>; 2],
+}
+
+/// How much of the room of a [`Log`] is filled.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filled {
+    /// With bytes of outcomes.
+    pub bytes: usize,
+    /// With entries.
+    pub entries: usize,
+}
+
+/// A word that tells a number `n`, as `base + step * n`.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark<'a> {
+    /// Stored with release ordering.
+    pub word: &'a AtomicU64,
+    /// What 0 is told as.
+    pub base: u64,
+    /// By how much one more changes it.
+    pub step: u64,
+}
+
+impl Mark<'_> {
+    #[inline]
+    fn tell(self, number: usize) {
+        let value = self.base + self.step * number as u64;
+        self.word.store(value, Ordering::Release);
+    }
+}
+
+/// A word that others set to call for attention.
+#[derive(Clone, Copy, Debug)]
+pub struct Alarm<'a> {
+    /// Loaded without ordering.
+    pub word: &'a AtomicU32,
+    /// What it is when the alarm is on.
+    pub value: u32,
+}
+
+impl Alarm<'_> {
+    #[inline]
+    fn is_on(self) -> bool {
+        self.word.load(Ordering::Relaxed) == self.value
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Items from the cursor on, which must be [there](Items::has). Of outcomes that cannot
+    /// be left in the log, the last one is `written`.
+    #[inline]
+    pub fn new(
+        items: Items<'a>,
+        cursor: &'a mut Cursor,
+        written: &'a mut Written,
+        log: Log<'a>,
+    ) -> Self {
+        Self {
+            items,
+            cursor,
+            written,
+            log,
+            is_over: false,
+        }
+    }
+
+    /// The next item, which runs from now on; `None` if the port is to be asked first.
+    #[inline]
+    pub(super) fn begin(&mut self) -> Option<&'a [u8]> {
+        if self.is_over {
+            return None;
+        }
+        let (bytes, after) = self.items.get(*self.cursor)?;
+        match &self.log.marks {
+            None => self.is_over = true,
+            Some(marks) => {
+                let [first, second] = marks.alarms;
+                if first.is_on() || second.is_on() || marks.filled.bytes > MAX_BYTES {
+                    return None;
+                }
+                marks.running.tell(self.cursor.next);
+            }
+        }
+        *self.cursor = after;
+        Some(bytes)
+    }
+
+    /// Where to write the outcome of the item that runs.
+    #[inline]
+    pub(super) fn sink(&mut self) -> Sink<'_> {
+        let filled = self
+            .log
+            .marks
+            .as_ref()
+            .map_or(0, |marks| marks.filled.bytes);
+        let space = self.log.bytes.get_mut(filled..).unwrap_or_default();
+        Sink::new(space, self.written)
+    }
+
+    /// The item has ended, and its outcome was written.
+    #[inline]
+    pub(super) fn end(&mut self) {
+        let Some(marks) = &mut self.log.marks else {
+            return;
+        };
+        let filled = &mut *marks.filled;
+        match marks.entries.get_mut(filled.entries) {
+            Some(place) if self.written.spill().is_empty() => {
+                *place = self.written.take_entry().unwrap_or_default().to_ne_bytes();
+                filled.entries += 1;
+                filled.bytes += self.written.in_space();
+                // Not before its bytes: whoever sees the one must see the other.
+                marks.bytes_filled.tell(filled.bytes);
+                marks.entries_filled.tell(filled.entries);
+            }
+            _ => self.is_over = true,
+        }
+    }
+}
