@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 use taskfarm_core::remote::{
     Cursor, Filled, Items, KeptState, Log, Port, Run, Sink, Written, enter_worker,
 };
 
+use crate::control::Control;
 use crate::exit_code;
 use crate::image;
 use crate::lane::WorkerEnd;
@@ -32,11 +34,32 @@ pub(crate) fn run(end: WorkerEnd, parent: u32, settings: WorkerSettings) -> ! {
         pool_bell,
     } = end;
     let kept = sys::become_worker_process(parent, vec![memory, bell, pool_bell], settings.silent);
-    let lane = kept
+    let end = kept.ok().and_then(WorkerEnd::from_descriptors);
+    run_lane(end, settings)
+}
+
+/// Turns this process, just forked by `parent`, into a worker whose lane comes later, over
+/// the socket. Never returns.
+pub(crate) fn stand_by(socket: OwnedFd, parent: u32, settings: WorkerSettings) -> ! {
+    let Ok(kept) = sys::become_worker_process(parent, vec![socket], settings.silent) else {
+        sys::exit_now(exit_code::NO_LANE);
+    };
+    let received = kept
+        .first()
+        .and_then(|socket| Control::receive(socket.as_fd(), true).ok().flatten());
+    let Some((Control::Fork { .. }, descriptors)) = received else {
+        // It was not needed.
+        sys::exit_now(0);
+    };
+    drop(kept);
+    let end = sys::lift_all(descriptors)
         .ok()
-        .and_then(WorkerEnd::from_descriptors)
-        .and_then(|end| WorkerLane::open(end).ok());
-    let Some(lane) = lane else {
+        .and_then(WorkerEnd::from_descriptors);
+    run_lane(end, settings)
+}
+
+fn run_lane(end: Option<WorkerEnd>, settings: WorkerSettings) -> ! {
+    let Some(lane) = end.and_then(|end| WorkerLane::open(end).ok()) else {
         sys::exit_now(exit_code::NO_LANE);
     };
     if let Some(limit) = settings.memory_limit {

@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::process::{PidfdFlags, getpid, getppid, pidfd_open, set_child_subreaper, setpgid};
 
+use taskfarm_core::ProcessEnd;
+
 use crate::control::{Control, Refusal};
 use crate::exit_code;
 use crate::lane::WorkerEnd;
@@ -30,6 +32,8 @@ pub(crate) fn run(socket: OwnedFd, pool: u32, settings: WorkerSettings) -> ! {
             pool,
             children,
             workers: HashSet::new(),
+            standby: None,
+            wants_standby: false,
             settings,
         }
         .serve(),
@@ -68,7 +72,17 @@ struct Zygote {
     /// Readable when a child has ended.
     children: OwnedFd,
     workers: HashSet<u32>,
+    /// A worker without a lane, for the place of the next one that dies.
+    standby: Option<Standby>,
+    /// Whether workers die here, so that one should stand by.
+    wants_standby: bool,
     settings: WorkerSettings,
+}
+
+struct Standby {
+    pid: u32,
+    /// Where it waits for its lane.
+    socket: OwnedFd,
 }
 
 impl Zygote {
@@ -85,6 +99,9 @@ impl Zygote {
             }
             self.reap();
             self.read_packets();
+            if self.wants_standby && self.standby.is_none() {
+                self.wants_standby = self.prepare().is_ok();
+            }
         }
     }
 
@@ -112,29 +129,42 @@ impl Zygote {
     }
 
     fn fork(&mut self, lane: u64, descriptors: Vec<OwnedFd>) {
-        let zygote = getpid().as_raw_pid().cast_unsigned();
+        if let Some(Standby { pid, socket }) = self.standby.take() {
+            let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+            let sent = Control::Fork { lane }.send(socket.as_fd(), &borrowed);
+            if sent.is_ok() {
+                return self.announce(lane, pid);
+            }
+            // It has been killed; to be reaped as any other child.
+        }
         let Some(end) = WorkerEnd::from_descriptors(descriptors) else {
             self.leave();
         };
-        let pid = match sys::fork() {
-            Ok(Fork::Child) => worker::run(end, zygote, self.settings),
-            Ok(Fork::Parent(pid)) => pid,
+        match fork_worker(|zygote| worker::run(end, zygote, self.settings)) {
+            Ok(pid) => self.announce(lane, pid),
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(0);
-                return self.tell(Control::NotForked { lane, errno }, &[]);
+                self.tell(Control::NotForked { lane, errno }, &[]);
             }
-        };
+        }
+    }
+
+    /// Forks a worker that waits for its lane.
+    fn prepare(&mut self) -> std::io::Result<()> {
+        let (socket, theirs) = sys::packet_pair()?;
+        let pid = fork_worker(|zygote| worker::stand_by(theirs, zygote, self.settings))?;
+        self.standby = Some(Standby { pid, socket });
+        Ok(())
+    }
+
+    /// The lane has this process, which is not reaped yet, so the pid is its own.
+    fn announce(&mut self, lane: u64, pid: u32) {
         self.workers.insert(pid);
-        let Some(child) = sys::to_pid(pid) else {
-            return;
-        };
-        // The worker does so, too; whoever comes first.
-        let _ = setpgid(Some(child), Some(child));
-        // Not reaped yet, so the pid is its own.
+        let pidfd = sys::to_pid(pid).map(|child| pidfd_open(child, PidfdFlags::empty()));
         let forked = Control::Forked { lane, pid };
-        match pidfd_open(child, PidfdFlags::empty()) {
-            Ok(pidfd) => self.tell(forked, &[pidfd.as_fd()]),
-            Err(_) => self.tell(forked, &[]),
+        match pidfd {
+            Some(Ok(pidfd)) => self.tell(forked, &[pidfd.as_fd()]),
+            _ => self.tell(forked, &[]),
         }
     }
 
@@ -145,6 +175,7 @@ impl Zygote {
         while let Some((pid, ended)) = sys::reap(None, |pid| self.workers.contains(&pid)) {
             if self.workers.remove(&pid) {
                 self.tell(Control::Ended { pid, ended }, &[]);
+                self.wants_standby |= ended != ProcessEnd::Exited(0);
             }
         }
     }
@@ -156,9 +187,26 @@ impl Zygote {
     }
 
     fn leave(&self) -> ! {
-        for worker in &self.workers {
-            sys::kill_group(*worker);
+        let standby = self.standby.as_ref().map(|standby| standby.pid);
+        for worker in self.workers.iter().copied().chain(standby) {
+            sys::kill_group(worker);
         }
         sys::exit_now(0)
+    }
+}
+
+/// Forks a process that does what `run` says, in a group of its own.
+fn fork_worker(run: impl FnOnce(u32)) -> std::io::Result<u32> {
+    let zygote = getpid().as_raw_pid().cast_unsigned();
+    match sys::fork()? {
+        Fork::Child => {
+            run(zygote);
+            sys::exit_now(0)
+        }
+        Fork::Parent(pid) => {
+            // The worker does so, too; whoever comes first.
+            let _ = setpgid(sys::to_pid(pid), sys::to_pid(pid));
+            Ok(pid)
+        }
     }
 }

@@ -277,10 +277,7 @@ pub(crate) fn become_worker_process(
 /// Moves the descriptors to high numbers and closes all others but 0 to 2; of those, what
 /// it was given.
 pub(crate) fn close_all_but(keep: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
-    let mut kept = Vec::with_capacity(keep.len());
-    for descriptor in keep {
-        kept.push(lift(&descriptor)?);
-    }
+    let kept = lift_all(keep)?;
     let mut numbers: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
     numbers.sort_unstable();
     let mut from = 3;
@@ -290,6 +287,11 @@ pub(crate) fn close_all_but(keep: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
     }
     close_range(from, RawFd::MAX);
     Ok(kept)
+}
+
+/// Moves the descriptors to high numbers.
+pub(crate) fn lift_all(descriptors: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
+    descriptors.iter().map(lift).collect()
 }
 
 /// The same open file under a high number, or any other if the user's limit is low.
