@@ -18,7 +18,7 @@ mod task;
 
 pub use bundle::Bundle;
 pub use function::{Function, InitPointer, Remotable};
-pub use job::{Indices, Loss, RemoteJob, Reply, Setup};
+pub use job::{Indices, Loss, RemoteJob, Reply, Setup, WaitHook};
 pub use port::{Item, KeptState, Port};
 
 #[doc(hidden)]

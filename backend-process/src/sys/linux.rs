@@ -2,6 +2,7 @@
 
 #[cfg(feature = "entry")]
 mod constructors;
+mod futex;
 mod image;
 mod memory;
 mod process;
@@ -9,6 +10,7 @@ mod socket;
 
 #[cfg(feature = "entry")]
 pub(crate) use constructors::run_constructors_after;
+pub(crate) use futex::{sleep_at, wake_all};
 pub(crate) use image::Image;
 pub(crate) use memory::{Original, SharedMemory, as_bytes};
 pub(crate) use process::{

@@ -1,6 +1,7 @@
 //! [`RemoteTask`]: one submitted call that may run in another process.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,7 +10,7 @@ use super::bundle::Bundle;
 use super::cancel_slot::CancelSlot;
 use super::chunk::encode;
 use super::function::{Function, Remotable, read_outcome};
-use super::job::{CancelHook, Indices, Loss, RemoteBody, RemoteJob, Reply, ReplyTo};
+use super::job::{CancelHook, Indices, Loss, RemoteBody, RemoteJob, Reply, ReplyTo, WaitHook};
 use crate::job::{Body, GaveUp};
 use crate::panic::{catch, drop_quietly};
 use crate::sync::Mutex;
@@ -24,6 +25,8 @@ pub(crate) struct RemoteTask<I, W: Work<I>> {
     work: W,
     content: Mutex<Content<I, W::Out, W::Error>>,
     cancel: CancelSlot,
+    /// The backend's way to wait for it, while it is away.
+    wait: Mutex<Option<Arc<dyn WaitHook>>>,
     /// Why it was cancelled while it was away.
     cancelled: Mutex<Option<CancelReason>>,
 }
@@ -48,6 +51,7 @@ where
             work,
             content: Mutex::new(Content::Item(item)),
             cancel: CancelSlot::default(),
+            wait: Mutex::new(None),
             cancelled: Mutex::new(None),
         }
     }
@@ -146,10 +150,16 @@ where
 
     fn close(&self) {
         self.cancel.close();
+        let hook = self.wait.lock().take();
+        drop(hook);
     }
 
     fn on_cancel(&self, cancel: CancelHook) {
         self.cancel.hook(cancel);
+    }
+
+    fn on_wait(&self, hook: Arc<dyn WaitHook>) {
+        *self.wait.lock() = Some(hook);
     }
 }
 
@@ -200,6 +210,13 @@ where
 
     fn ends_on_backend(&self) -> bool {
         true
+    }
+
+    fn wait(&self, deadline: Option<Instant>) {
+        let hook = self.wait.lock().clone();
+        if let Some(hook) = hook {
+            hook.wait(deadline);
+        }
     }
 }
 
