@@ -4,7 +4,8 @@
 //! somebody cancels) and decides who runs what, who is killed, started or dismissed, and
 //! how each item ends. What it wants done goes through [`Outside`]; what the jobs must be
 //! told waits in [`take_notes`](Driver::take_notes), to be told by the I/O thread when no
-//! lock is held. So all orders of events can be played in a test.
+//! lock is held (or by a caller in a [seat](crate::seat), which tells its own task). So all
+//! orders of events can be played in a test.
 //!
 //! # The argument
 //!

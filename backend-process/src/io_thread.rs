@@ -1,7 +1,8 @@
 //! The I/O thread: waits for everything at once, tells the driver, and tells the jobs.
 //!
 //! One thread for all workers of a pool. It never runs user code, never blocks on a
-//! worker, and sleeps without a time limit when nothing is due. Should it panic all the
+//! worker, and sleeps without a time limit when nothing is due. (One task on an idle pool
+//! passes it by: see [`seat`](crate::seat).) Should it panic all the
 //! same (a bug here, or in the program's logger), it breaks the pool: everything ends, with
 //! that reason.
 

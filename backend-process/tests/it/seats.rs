@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_bytes::ByteBuf;
 use taskfarm_core::{
-    CancelOutcome, Handle, ProcessEnd, SameBinaryExt, Shutdown, TaskError, TaskErrorKind,
+    CancelOutcome, Executor, Handle, ProcessEnd, SameBinaryExt, Shutdown, TaskError, TaskErrorKind,
 };
 use taskfarm_process::{ProcessPool, StartMethod};
 
@@ -59,6 +59,9 @@ pub(crate) const CASES: &[Case] = &[
         a_task_on_an_idle_pool_leaves_the_io_thread_asleep,
     ),
 ];
+
+/// Longer than any case may take.
+const LONG: Duration = Duration::from_secs(1000);
 
 /// The system call that a thread of this process is in, with its arguments, as the kernel
 /// writes it.
@@ -122,10 +125,9 @@ fn kind<R: Debug>(result: Result<R, TaskError>) -> TaskErrorKind {
 }
 
 fn a_killed_worker_ends_the_wait(method: StartMethod) {
-    let scratch = Scratch::new();
     let pool = pool(method, 1);
     let worker = warm_up(&pool, 1)[0].pid;
-    let joiner = join_seated(held(&pool, &scratch.file("never")));
+    let joiner = join_seated(pool.submit((), |()| thread::sleep(LONG)));
     signal(worker, libc::SIGKILL);
     match kind(joiner.join().unwrap()) {
         TaskErrorKind::WorkerLost(lost) => {
@@ -137,11 +139,9 @@ fn a_killed_worker_ends_the_wait(method: StartMethod) {
 }
 
 fn an_abort_of_the_pool_ends_the_wait(method: StartMethod) {
-    use taskfarm_core::Executor;
-    let scratch = Scratch::new();
     let pool = pool(method, 1);
     warm_up(&pool, 1);
-    let joiner = join_seated(held(&pool, &scratch.file("never")));
+    let joiner = join_seated(pool.submit((), |()| thread::sleep(LONG)));
     pool.shutdown(Shutdown::Abort);
     assert!(joiner.join().unwrap().unwrap_err().is_cancelled());
 }
