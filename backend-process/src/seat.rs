@@ -51,9 +51,10 @@
 //! two steps has cleared `waiter` and woken nobody; the seat is dropped with its lane when it
 //! is buried. One that is stopped there is looked at by the patrol, as any other.
 //!
-//! *Nothing else waits for the caller.* Its task was alone on its lane, so what one ring
-//! announces is its task's outcome. What comes to the lane after it is announced by another
-//! ring, which finds 0.
+//! *Others wait for the caller as they would for the I/O thread.* Its task was alone on its
+//! lane. Messages that came behind it since may have outcomes by the time it looks; it takes
+//! them, and the I/O thread, which it wakes, tells them and goes on from there. Until a slow
+//! caller looks, each ring after the one that it was given goes to the bell.
 
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};

@@ -8,9 +8,9 @@
 //! user code.
 
 mod bundle;
-mod cancel_slot;
 mod chunk;
 mod function;
+mod hooks;
 mod job;
 mod port;
 mod shipper;

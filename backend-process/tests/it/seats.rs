@@ -55,6 +55,10 @@ pub(crate) const CASES: &[Case] = &[
         check_many_threads(method, 2)
     }),
     (
+        "seats::workers_that_die_under_many_threads_end_each_wait_once",
+        workers_that_die_under_many_threads,
+    ),
+    (
         "seats::a_task_on_an_idle_pool_leaves_the_io_thread_asleep",
         a_task_on_an_idle_pool_leaves_the_io_thread_asleep,
     ),
@@ -251,6 +255,35 @@ fn check_many_threads(method: StartMethod, num_workers: usize) {
         }
     });
     assert_eq!(pool.stats().replaced, 0);
+}
+
+fn workers_that_die_under_many_threads(method: StartMethod) {
+    let pool = pool(method, 2);
+    warm_up(&pool, 2);
+    let run = |thread: u32| {
+        let mut num_lost = 0;
+        for n in 0..60 {
+            let n = 1000 * thread + n;
+            let result = pool.submit(n, |n| match n % 20 {
+                7 => std::process::abort(),
+                _ => n + 1,
+            });
+            match result.join() {
+                Ok(result) => assert_eq!(result, n + 1),
+                Err(error) => {
+                    assert_eq!(n % 20, 7, "{error}");
+                    num_lost += 1;
+                }
+            }
+        }
+        assert_eq!(num_lost, 3);
+    };
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || run(thread));
+        }
+    });
+    check_alive(&pool);
 }
 
 /// Without seats, each task wakes it at least once.

@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::bundle::Bundle;
-use super::cancel_slot::CancelSlot;
 use super::chunk::encode;
 use super::function::{Function, Remotable, read_outcome};
+use super::hooks::Hooks;
 use super::job::{CancelHook, Indices, Loss, RemoteBody, RemoteJob, Reply, ReplyTo, WaitHook};
 use crate::job::{Body, GaveUp};
 use crate::panic::{catch, drop_quietly};
@@ -24,9 +24,7 @@ pub(crate) struct RemoteTask<I, W: Work<I>> {
     head: Head,
     work: W,
     content: Mutex<Content<I, W::Out, W::Error>>,
-    cancel: CancelSlot,
-    /// The backend's way to wait for it, while it is away.
-    wait: Mutex<Option<Arc<dyn WaitHook>>>,
+    hooks: Hooks,
     /// Why it was cancelled while it was away.
     cancelled: Mutex<Option<CancelReason>>,
 }
@@ -50,8 +48,7 @@ where
             head: Head::new(executor),
             work,
             content: Mutex::new(Content::Item(item)),
-            cancel: CancelSlot::default(),
-            wait: Mutex::new(None),
+            hooks: Hooks::default(),
             cancelled: Mutex::new(None),
         }
     }
@@ -149,17 +146,15 @@ where
     }
 
     fn close(&self) {
-        self.cancel.close();
-        let hook = self.wait.lock().take();
-        drop(hook);
+        self.hooks.close();
     }
 
     fn on_cancel(&self, cancel: CancelHook) {
-        self.cancel.hook(cancel);
+        self.hooks.on_cancel(cancel);
     }
 
     fn on_wait(&self, hook: Arc<dyn WaitHook>) {
-        *self.wait.lock() = Some(hook);
+        self.hooks.on_wait(hook);
     }
 }
 
@@ -205,7 +200,7 @@ where
             return CancelOutcome::TooLate;
         }
         self.cancelled.lock().get_or_insert(reason);
-        self.cancel.cancel()
+        self.hooks.cancel()
     }
 
     fn ends_on_backend(&self) -> bool {
@@ -213,10 +208,7 @@ where
     }
 
     fn wait(&self, deadline: Option<Instant>) {
-        let hook = self.wait.lock().clone();
-        if let Some(hook) = hook {
-            hook.wait(deadline);
-        }
+        self.hooks.wait(deadline);
     }
 }
 
