@@ -259,7 +259,8 @@ impl fmt::Debug for ProcessPool {
     }
 }
 
-/// How a cancellation finds its job, and a thread that waits for it. Read and written while [`Shared::inner`] is locked.
+/// How a cancellation, and a thread that waits, find their job. Read and written while
+/// [`Shared::inner`] is locked.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     /// 0 before the job has a key, [`CANCELLED`] if it never gets one.
