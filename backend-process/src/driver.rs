@@ -4,7 +4,8 @@
 //! somebody cancels) and decides who runs what, who is killed, started or dismissed, and
 //! how each item ends. What it wants done goes through [`Outside`]; what the jobs must be
 //! told waits in [`take_notes`](Driver::take_notes), to be told by the I/O thread when no
-//! lock is held. So all orders of events can be played in a test.
+//! lock is held (or by a caller in a [seat](crate::seat), which tells its own task). So all
+//! orders of events can be played in a test.
 //!
 //! # The argument
 //!
@@ -232,6 +233,26 @@ impl<R> Driver<R> {
         notes.append(&mut self.notes);
     }
 
+    /// The worker that has this job and nothing else, and so speaks of this job next.
+    pub(crate) fn only_worker_of(&self, key: Key) -> Option<usize> {
+        let mut workers = self.workers.iter();
+        workers.position(|worker| worker.has_only(key))
+    }
+
+    /// Whether the worker has anything of this job.
+    pub(crate) fn has_flight(&self, slot: usize, key: Key) -> bool {
+        let mut flights = self.workers[slot].flights.iter();
+        flights.any(|flight| flight.key == key)
+    }
+
+    /// What there is to tell a job that ends with its first note.
+    pub(crate) fn take_only_note(&mut self, key: Key) -> Option<(R, News, Bundle)> {
+        let is_it = |note: &Note<R>| note.key == key && note.reply.is_some() && note.last.is_some();
+        let at = self.notes.iter().position(is_it)?;
+        let note = self.notes.remove(at);
+        Some((note.reply?, note.news, note.last?))
+    }
+
     /// The encoded bytes of the items that a worker has and has not ended.
     pub(crate) fn bytes_in_flight(&self, slot: usize) -> usize {
         let flights = self.workers[slot].flights.iter();
@@ -346,6 +367,17 @@ impl<R> Driver<R> {
             };
             out.arm(slot, true);
         }
+    }
+
+    /// Not the I/O thread but a caller has looked at this worker: wakes the former, unless
+    /// all that is left to do is to wait for the bells of workers, and for what it knows of.
+    pub(crate) fn hand_over(&mut self, slot: usize) {
+        let rests = self.phase == Phase::Open
+            && self.queue.is_empty()
+            && self.workers[slot].is_idle()
+            // Nobody has messages that this worker could run meanwhile.
+            && self.workers.iter().all(|worker| worker.waiting() == 0);
+        self.wants_io |= !rests;
     }
 
     /// The process ended; everything that it had written was [received](Self::received).

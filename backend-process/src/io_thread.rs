@@ -1,7 +1,8 @@
 //! The I/O thread: waits for everything at once, tells the driver, and tells the jobs.
 //!
 //! One thread for all workers of a pool. It never runs user code, never blocks on a
-//! worker, and sleeps without a time limit when nothing is due. Should it panic all the
+//! worker, and sleeps without a time limit when nothing is due. (One task on an idle pool
+//! passes it by: see [`seat`](crate::seat).) Should it panic all the
 //! same (a bug here, or in the program's logger), it breaks the pool: everything ends, with
 //! that reason.
 
@@ -22,12 +23,12 @@ use taskfarm_core::remote::Reply;
 use taskfarm_core::{ProcessEnd, WorkerLost};
 
 use crate::builder::StartMethod;
-use crate::driver::{Key, Nanos, News, Note, Outside, StartFailure, State};
+use crate::driver::{Key, Nanos, Note, Outside, StartFailure, State};
 use crate::exit_code;
 use crate::lane::Lane;
 use crate::lanes::Running;
 use crate::page::{self, Page};
-use crate::pool::{Inner, Shared};
+use crate::pool::{Inner, Shared, tell};
 use crate::start::{Event, Starter};
 use crate::sys;
 
@@ -156,6 +157,9 @@ impl IoThread {
             driver.take_wants_io();
             driver.take_wants_patrol();
             driver.take_notes(&mut notes);
+            // After the last change, and dropped when all that is known was told.
+            let (seats, was_rung) = inner.close_stale_seats();
+            let Inner { driver, lanes, .. } = &mut *inner;
             // After the notes, which are told below: nobody would wake this thread again.
             let finished = driver.is_finished();
             let mute = lanes.any_is_mute();
@@ -171,6 +175,7 @@ impl IoThread {
                 self.starter.kill(pid);
             }
             self.tell(&mut notes);
+            drop(seats);
             for slot in to_start {
                 self.start(slot);
             }
@@ -179,7 +184,11 @@ impl IoThread {
             }
             // What is due may have changed with the processes that were started. What jobs
             // did when they were told wakes this thread by itself.
-            let timeout = if has_started { Some(0) } else { next };
+            let timeout = if has_started || was_rung {
+                Some(0)
+            } else {
+                next
+            };
             tokens = self.wait(timeout);
         }
         self.starter.close();
@@ -283,6 +292,8 @@ impl IoThread {
                     pidfd: None,
                     hello_by: Some(now.saturating_add(self.timeouts.start)),
                     is_mute: false,
+                    seat: None,
+                    last_seat: 0,
                     kill: false,
                 };
                 let Inner { driver, lanes, .. } = &mut *inner;
@@ -517,15 +528,7 @@ impl IoThread {
             let Some(mut reply) = reply else {
                 continue;
             };
-            match note.news {
-                News::Delivered { first, outcomes } => {
-                    // The driver has checked that they fit; core checks once more.
-                    if reply.deliver(first as usize, outcomes).is_err() {
-                        log::error!("taskfarm-process: outcomes that do not fit their job");
-                    }
-                }
-                News::Lost { position, loss } => reply.lose(position as usize, loss),
-            }
+            tell(&mut reply, note.news);
             match note.last {
                 Some(items) => {
                     drop(reply);

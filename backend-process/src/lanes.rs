@@ -9,6 +9,7 @@ use crate::driver::{Nanos, Outside, Parts};
 use crate::lane::Lane;
 use crate::message::Header;
 use crate::page::{Current, Slot};
+use crate::seat::Seat;
 use crate::sys;
 
 /// The lanes of a pool's workers, by slot.
@@ -33,6 +34,10 @@ pub(crate) struct Running {
     pub(crate) hello_by: Option<Nanos>,
     /// Whether its bell is gone, so that the pool looks by itself.
     pub(crate) is_mute: bool,
+    /// Where a caller waits for the worker's next word.
+    pub(crate) seat: Option<Seat>,
+    /// The number of the last seat.
+    pub(crate) last_seat: u32,
     /// To be killed, as soon as it is known whom to kill.
     pub(crate) kill: bool,
 }
@@ -44,6 +49,10 @@ impl Lanes {
             to_start: Vec::new(),
             to_kill: Vec::new(),
         }
+    }
+
+    pub(crate) fn get(&self, slot: usize) -> Option<&Running> {
+        self.slots.get(slot)?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, slot: usize) -> Option<&mut Running> {
@@ -67,6 +76,16 @@ impl Lanes {
     pub(crate) fn find(&self, wanted: impl Fn(&Running) -> bool) -> Option<usize> {
         let found = |running: &Option<Running>| running.as_ref().is_some_and(&wanted);
         self.slots.iter().position(found)
+    }
+
+    /// Takes the seats that fit.
+    pub(crate) fn take_seats(&mut self, fits: impl Fn(usize, &Seat) -> bool) -> Vec<Seat> {
+        let slots = self.slots.iter_mut().enumerate();
+        let seats = slots.filter_map(|(slot, running)| {
+            let seat = &mut running.as_mut()?.seat;
+            seat.take_if(|seat| fits(slot, seat))
+        });
+        seats.collect()
     }
 
     pub(crate) fn pid(&self, slot: usize) -> Option<u32> {

@@ -84,6 +84,7 @@ mod patrol;
 mod pool;
 mod record;
 mod ring;
+mod seat;
 mod start;
 mod stats;
 mod sys;

@@ -83,7 +83,8 @@ impl OutcomeWriter {
                 running,
                 bytes_filled,
                 entries_filled,
-                alarms: [stopped, armed],
+                stop: stopped,
+                wake: armed,
             }),
         }
     }
@@ -91,6 +92,9 @@ impl OutcomeWriter {
     /// So much of the [log](Self::log) was filled, and told.
     #[inline]
     pub(crate) fn note_filled(&mut self, filled: Filled) {
+        if filled.entries == 0 {
+            return;
+        }
         let entries = size_of::<u32>() * filled.entries;
         self.outcomes.skip(filled.bytes);
         self.entries.skip(entries);
@@ -139,7 +143,7 @@ impl OutcomeWriter {
     pub(crate) fn end_message(&mut self, seq: u32) {
         let bell_at = self.page.bell_at().load(Ordering::Relaxed);
         if seq.wrapping_sub(bell_at).cast_signed() >= 0 {
-            self.ring();
+            self.ring_if_unrung();
         }
     }
 
@@ -160,6 +164,10 @@ impl OutcomeWriter {
     /// Wakes the pool, unless it was woken and has not looked yet.
     pub(crate) fn ring(&mut self) {
         self.unrung = 0;
+        if self.page.answer_waiter() {
+            // It looks in the place of the I/O thread.
+            return;
+        }
         if self.page.rung().swap(1, Ordering::AcqRel) == 0 {
             // If the bell is gone, so is the pool, or a task has closed it: the next wait
             // for a message ends this process.

@@ -219,6 +219,13 @@ impl Page {
         self.0.word32(192)
     }
 
+    /// The number of the seat in which a thread of the pool's process waits for the next
+    /// ring, or 0; set by that thread, cleared by whoever is first to end the wait.
+    #[inline]
+    pub(crate) fn waiter(&self) -> &AtomicU32 {
+        self.0.word32(512)
+    }
+
     #[inline]
     fn slot(&self, seq: u32) -> &AtomicU32 {
         self.0.word32(SLOTS_AT + 4 * (seq % NUM_SLOTS) as usize)

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
-use taskfarm_core::remote::{Bundle, Loss, RemoteJob, Reply};
+use taskfarm_core::remote::{Bundle, Loss, RemoteJob, Reply, WaitHook};
 use taskfarm_core::{
     BuildError, CancelOutcome, Capabilities, Executor, ExecutorId, Job, SameBinary, Shutdown,
     TimeLimits,
 };
 
 use crate::builder::Builder;
-use crate::driver::{Driver, Key, Nanos, NewJob, Phase, Settings, State, nanos};
+use crate::driver::{Driver, Key, Nanos, NewJob, News, Phase, Settings, State, nanos};
 use crate::image;
 use crate::info::{RunningItem, WorkerInfo, WorkerState};
 use crate::io_thread::{self, Timeouts};
@@ -259,9 +259,10 @@ impl fmt::Debug for ProcessPool {
     }
 }
 
-/// How a cancellation finds its job. Read and written while [`Shared::inner`] is locked.
+/// How a cancellation, and a thread that waits, find their job. Read and written while
+/// [`Shared::inner`] is locked.
 #[derive(Debug)]
-struct Ticket {
+pub(crate) struct Ticket {
     /// 0 before the job has a key, [`CANCELLED`] if it never gets one.
     key: AtomicU64,
     shared: Weak<Shared>,
@@ -270,10 +271,26 @@ struct Ticket {
 const CANCELLED: u64 = u64::MAX;
 
 impl Ticket {
+    /// The key of the job, if it has one.
+    pub(crate) fn key(&self) -> Option<Key> {
+        let key = self.key.load(Ordering::Relaxed);
+        (key != 0 && key != CANCELLED).then(|| Key::from_number(key))
+    }
+
     fn cancel(&self) -> CancelOutcome {
         match self.shared.upgrade() {
             Some(shared) => shared.cancel(self),
             None => CancelOutcome::TooLate,
+        }
+    }
+}
+
+impl WaitHook for Ticket {
+    fn wait(&self, deadline: Option<Instant>) {
+        if let Some(shared) = self.shared.upgrade()
+            && shared.original.is_here()
+        {
+            shared.wait_for(self, deadline);
         }
     }
 }
@@ -300,6 +317,7 @@ impl Shared {
         });
         let cancel = ticket.clone();
         reply.on_cancel(move || cancel.cancel());
+        reply.on_wait(ticket.clone());
         let timeout = timeout.map(nanos);
         let job = NewJob {
             function,
@@ -362,7 +380,7 @@ impl Shared {
     }
 
     /// Unlocks, and wakes the I/O thread if there is something for it to do.
-    fn unlock(&self, mut inner: parking_lot::MutexGuard<'_, Inner>) {
+    pub(crate) fn unlock(&self, mut inner: parking_lot::MutexGuard<'_, Inner>) {
         let wake = inner.driver.take_wants_io();
         let patrol = inner.driver.take_wants_patrol();
         drop(inner);
@@ -425,6 +443,12 @@ impl Inner {
         true
     }
 
+    /// Whether a worker has written something that nobody has taken.
+    pub(crate) fn has_news(&self, slot: usize) -> bool {
+        let running = self.lanes.get(slot);
+        running.is_some_and(|running| running.lane.has_news())
+    }
+
     fn describe(&self, slot: usize) -> Option<WorkerInfo> {
         let worker = &self.driver.workers()[slot];
         let pid = self.lanes.pid(slot)?;
@@ -454,6 +478,19 @@ impl Inner {
             items_done: worker.items_done,
             bytes_in_flight: self.driver.bytes_in_flight(slot),
         })
+    }
+}
+
+/// Tells a job how some of its positions have ended. Not while a lock is held.
+pub(crate) fn tell(reply: &mut Reply, news: News) {
+    match news {
+        News::Delivered { first, outcomes } => {
+            // The driver has checked that they fit; core checks once more.
+            if reply.deliver(first as usize, outcomes).is_err() {
+                log::error!("taskfarm-process: outcomes that do not fit their job");
+            }
+        }
+        News::Lost { position, loss } => reply.lose(position as usize, loss),
     }
 }
 

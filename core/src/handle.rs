@@ -124,6 +124,10 @@ impl<'env, R, E> Handle<'env, R, E> {
         if deadline.is_none() && frame::is_worker_of(head.executor()) && task.help() {
             return;
         }
+        task.wait(deadline);
+        if head.is_done() {
+            return;
+        }
         let signal = Arc::new(Signal::default());
         head.watch(Watcher::Waiter(Arc::downgrade(&signal) as _, 0));
         signal.wait(deadline);

@@ -8,11 +8,11 @@
 //! user code.
 
 mod bundle;
-mod cancel_slot;
 mod chunk;
 mod codec;
 mod collected;
 mod function;
+mod hooks;
 mod job;
 mod port;
 mod run;
@@ -22,7 +22,7 @@ mod task;
 
 pub use bundle::Bundle;
 pub use function::{Function, InitPointer, Remotable};
-pub use job::{Indices, Loss, RemoteJob, Reply, Setup};
+pub use job::{Indices, Loss, RemoteJob, Reply, Setup, WaitHook};
 pub use port::{KeptState, Port};
 pub use run::{Alarm, Cursor, Filled, Items, Log, Mark, Marks, Run};
 pub use sink::{Sink, Written};

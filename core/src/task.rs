@@ -31,6 +31,7 @@ mod tests;
 
 use std::sync::{Arc, Weak};
 use std::task::Waker;
+use std::time::Instant;
 
 use crate::cancel::CancelOutcome;
 use crate::executor::token_on;
@@ -229,6 +230,10 @@ pub(crate) trait Joint<R, E>: Send + Sync {
     fn ends_on_backend(&self) -> bool {
         false
     }
+
+    /// Waits as the backend can, if it has a way of its own. May return at any time, but
+    /// does so soon after the task is done and soon after the deadline.
+    fn wait(&self, _deadline: Option<Instant>) {}
 }
 
 /// A call of `f`, to be run once, with room for its result.
@@ -372,7 +377,7 @@ impl Signal {
     }
 
     /// Waits until it is set, or the deadline passes; whether it is set.
-    pub(crate) fn wait(&self, deadline: Option<std::time::Instant>) -> bool {
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
         let mut set = self.set.lock();
         while !*set {
             match deadline {

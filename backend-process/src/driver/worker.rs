@@ -254,6 +254,12 @@ impl Worker {
         self.takes_jobs() && self.flights.is_empty() && self.outbox.is_empty()
     }
 
+    /// Whether it runs this job, or is about to, and then rests.
+    pub(super) fn has_only(&self, key: Key) -> bool {
+        let is_alone = self.flights.len() == 1 && self.flights[0].key == key;
+        is_alone && self.state == State::Ready && self.outbox.is_empty()
+    }
+
     /// The messages behind the one that runs.
     pub(super) fn waiting(&self) -> usize {
         match self.state {

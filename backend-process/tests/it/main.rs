@@ -20,6 +20,7 @@ mod limits;
 mod moments;
 mod parent;
 mod scratch;
+mod seats;
 mod storm;
 mod support;
 
@@ -55,6 +56,7 @@ fn cases() -> Vec<Case> {
         limits::CASES,
         moments::CASES,
         parent::CASES,
+        seats::CASES,
         storm::CASES,
     ]
     .concat()

@@ -91,6 +91,22 @@ pub(crate) fn stop(pid: u32) {
 /// How often the process has gone to sleep.
 pub(crate) fn num_sleeps(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    sleeps_in(&status)
+}
+
+/// How often the threads of this process with this name have gone to sleep.
+pub(crate) fn num_sleeps_of(name: &str) -> u64 {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let statuses =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("status")).ok());
+    let is_it = |status: &String| status.lines().next() == Some(&format!("Name:\t{name}"));
+    statuses
+        .filter(is_it)
+        .map(|status| sleeps_in(&status))
+        .sum()
+}
+
+fn sleeps_in(status: &str) -> u64 {
     let mut lines = status.lines();
     let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     count.unwrap().trim().parse().unwrap()

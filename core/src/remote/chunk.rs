@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::bundle::Bundle;
-use super::cancel_slot::CancelSlot;
 use super::function::{Function, Remotable};
+use super::hooks::Hooks;
 use super::job::{CancelHook, Indices, Loss, RemoteBody, RemoteJob, Reply, ReplyTo, Setup};
 use crate::bell::Bell;
 use crate::job::{Body, GaveUp};
@@ -93,7 +93,7 @@ pub(super) struct Chunk<I, W: Work<I>> {
     /// Taken by whoever runs, encodes or gives up the chunk.
     load: Mutex<Option<Load<I, W>>>,
     num_bytes: AtomicUsize,
-    cancel: CancelSlot,
+    hooks: Hooks,
 }
 
 /// What is needed to run a chunk here.
@@ -120,7 +120,7 @@ where
             common,
             load: Mutex::new(Some(Load { items, work })),
             num_bytes: AtomicUsize::new(0),
-            cancel: CancelSlot::default(),
+            hooks: Hooks::default(),
         })
     }
 
@@ -134,7 +134,7 @@ where
         let load = self.load.lock().take();
         match load {
             Some(load) => self.end_all(load, || TaskErrorKind::Cancelled(reason)),
-            None => drop(self.cancel.cancel()),
+            None => drop(self.hooks.cancel()),
         }
     }
 
@@ -293,13 +293,13 @@ where
     }
 
     fn close(&self) {
-        self.cancel.close();
+        self.hooks.close();
         self.common
             .inbox
             .put(Parcel::Closed(self.number, Instant::now()));
     }
 
     fn on_cancel(&self, cancel: CancelHook) {
-        self.cancel.hook(cancel);
+        self.hooks.on_cancel(cancel);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::bundle::Bundle;
 use super::function::{Function, Remotable};
@@ -155,10 +155,28 @@ pub(crate) trait ReplyTo: Send + Sync {
     /// Keeps `cancel` for when the job is not wanted any more; calls it at once if that
     /// is already so.
     fn on_cancel(&self, cancel: CancelHook);
+
+    /// Keeps `hook` for a thread that waits for the outcome, until the reply is closed.
+    /// Whoever consumes outcomes in another way has no use for it.
+    fn on_wait(&self, _hook: Arc<dyn WaitHook>) {}
 }
 
 /// Takes a job back from a backend.
 pub(crate) type CancelHook = Box<dyn FnOnce() -> CancelOutcome + Send>;
+
+/// How a thread that waits for the outcome of a submitted job may wait for it, other than
+/// by being told of it by another thread of the backend. See [`Reply::on_wait`].
+pub trait WaitHook: Send + Sync {
+    /// Waits for the outcome on the thread of the caller, until `deadline` at most, if there
+    /// is one.
+    ///
+    /// It may return at any time, at once too, and then the caller waits to be told, as if
+    /// there were no hook. But it must return soon after the job was told, whoever told it,
+    /// and soon after the deadline. It may tell this very job. It must tell no other, since
+    /// that runs code of the user (wakers) on a thread that expects none; and it is called
+    /// without any lock, so it may be called when the job is over.
+    fn wait(&self, deadline: Option<Instant>);
+}
 
 /// A body that can leave the process.
 pub(crate) trait RemoteBody: Send + Sync {
@@ -239,6 +257,16 @@ impl Reply {
     /// it did not end otherwise.
     pub fn on_cancel(&self, cancel: impl FnOnce() -> CancelOutcome + Send + 'static) {
         self.to.on_cancel(Box::new(cancel));
+    }
+
+    /// Lets a thread that [joins](crate::Handle::join) this job wait through `hook`, which
+    /// may spare it a thread that is woken only to wake it. It is forgotten when the reply
+    /// is dropped. By default there is none. Only submitted tasks use it, which are jobs of
+    /// one item; threads that wait for several handles, or for a map, do not.
+    ///
+    /// The hook is shared so that one that the backend has anyway costs no allocation.
+    pub fn on_wait(&self, hook: Arc<dyn WaitHook>) {
+        self.to.on_wait(hook);
     }
 }
 

@@ -106,8 +106,10 @@ pub struct Marks<'a> {
     pub bytes_filled: Mark<'a>,
     /// How many entries are.
     pub entries_filled: Mark<'a>,
-    /// When one of them is on, the port is asked before the next item begins.
-    pub alarms: [Alarm<'a>; 2],
+    /// When it is on, no other item begins before the port is asked.
+    pub stop: Alarm<'a>,
+    /// When it is on, the port is asked after the next outcome.
+    pub wake: Alarm<'a>,
 }
 
 /// How much of the room of a [`Log`] is filled.
@@ -183,8 +185,7 @@ impl<'a> Run<'a> {
         match &self.log.marks {
             None => self.is_over = true,
             Some(marks) => {
-                let [first, second] = marks.alarms;
-                if first.is_on() || second.is_on() || marks.filled.bytes > MAX_BYTES {
+                if marks.stop.is_on() {
                     return None;
                 }
                 marks.running.tell(self.cursor.next);
@@ -221,6 +222,7 @@ impl<'a> Run<'a> {
                 // Not before its bytes: whoever sees the one must see the other.
                 marks.bytes_filled.tell(filled.bytes);
                 marks.entries_filled.tell(filled.entries);
+                self.is_over = marks.wake.is_on() || filled.bytes > MAX_BYTES;
             }
             _ => self.is_over = true,
         }

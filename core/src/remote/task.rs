@@ -1,15 +1,16 @@
 //! [`RemoteTask`]: one submitted call that may run in another process.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::bundle::Bundle;
-use super::cancel_slot::CancelSlot;
 use super::chunk::encode;
 use super::function::{Function, Remotable, read_outcome};
-use super::job::{CancelHook, Indices, Loss, RemoteBody, RemoteJob, Reply, ReplyTo};
+use super::hooks::Hooks;
+use super::job::{CancelHook, Indices, Loss, RemoteBody, RemoteJob, Reply, ReplyTo, WaitHook};
 use crate::job::{Body, GaveUp};
 use crate::panic::{catch, drop_quietly};
 use crate::sync::Mutex;
@@ -23,7 +24,7 @@ pub(crate) struct RemoteTask<I, W: Work<I>> {
     head: Head,
     work: W,
     content: Mutex<Content<I, W::Out, W::Error>>,
-    cancel: CancelSlot,
+    hooks: Hooks,
     /// Why it was cancelled while it was away.
     cancelled: Mutex<Option<CancelReason>>,
 }
@@ -47,7 +48,7 @@ where
             head: Head::new(executor),
             work,
             content: Mutex::new(Content::Item(item)),
-            cancel: CancelSlot::default(),
+            hooks: Hooks::default(),
             cancelled: Mutex::new(None),
         }
     }
@@ -145,11 +146,15 @@ where
     }
 
     fn close(&self) {
-        self.cancel.close();
+        self.hooks.close();
     }
 
     fn on_cancel(&self, cancel: CancelHook) {
-        self.cancel.hook(cancel);
+        self.hooks.on_cancel(cancel);
+    }
+
+    fn on_wait(&self, hook: Arc<dyn WaitHook>) {
+        self.hooks.on_wait(hook);
     }
 }
 
@@ -195,11 +200,15 @@ where
             return CancelOutcome::TooLate;
         }
         self.cancelled.lock().get_or_insert(reason);
-        self.cancel.cancel()
+        self.hooks.cancel()
     }
 
     fn ends_on_backend(&self) -> bool {
         true
+    }
+
+    fn wait(&self, deadline: Option<Instant>) {
+        self.hooks.wait(deadline);
     }
 }
 

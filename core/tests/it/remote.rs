@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use taskfarm_core::remote::{Bundle, Function, KeptState, Loss, RemoteJob};
+use taskfarm_core::remote::{Bundle, Function, KeptState, Loss, RemoteJob, WaitHook};
 use taskfarm_core::{
     CancelOutcome, ErrorPolicy, Executor, ExecutorId, Job, ProcessEnd, SameBinary, SameBinaryExt,
     TaskErrorKind, WorkerLost,
@@ -272,6 +272,57 @@ fn cancel_asks_the_backend() {
         error.first().unwrap().is_timeout() || error.first().unwrap().is_cancelled(),
         "{error}"
     );
+}
+
+/// A backend that tells a job on the thread that joins it, and does so only if that has no
+/// deadline.
+#[test]
+fn a_thread_that_joins_may_be_told_by_itself() {
+    struct Desk(Mutex<Option<RemoteJob>>);
+    impl WaitHook for Desk {
+        fn wait(&self, deadline: Option<Instant>) {
+            let job = match deadline {
+                None => self.0.lock().unwrap().take(),
+                Some(_) => None,
+            };
+            if let Some(mut job) = job {
+                let thread = std::thread::current().id();
+                job.reply
+                    .lose(0, Loss::Undeliverable(format!("{thread:?}")));
+            }
+        }
+    }
+    struct Desks(ExecutorId, Mutex<Vec<Weak<Desk>>>);
+    impl Executor for Desks {
+        type Reach = SameBinary;
+        fn id(&self) -> &ExecutorId {
+            &self.0
+        }
+        fn spawn(&self, job: Job) -> Result<(), Job> {
+            let job = job.into_remote(Bundle::default())?;
+            let desk = Arc::new(Desk(Mutex::new(None)));
+            job.reply.on_wait(desk.clone());
+            self.1.lock().unwrap().push(Arc::downgrade(&desk));
+            *desk.0.lock().unwrap() = Some(job);
+            Ok(())
+        }
+        fn parallelism(&self) -> NonZeroUsize {
+            NonZeroUsize::MIN
+        }
+    }
+    let desks = Desks(ExecutorId::new("desks"), Mutex::default());
+    let handle = desks.submit(1_u8, |n| n);
+    // A hook that returns at once does not shorten the wait.
+    let started = Instant::now();
+    let timeout = Duration::from_millis(20);
+    let handle = handle.join_timeout(timeout).unwrap_err();
+    assert!(started.elapsed() >= timeout);
+    let error = handle.join().unwrap_err().to_string();
+    let thread = format!("{:?}", std::thread::current().id());
+    assert!(error.contains(&thread), "{error}");
+    // It is forgotten with the reply.
+    let desk = &desks.1.lock().unwrap()[0];
+    assert!(desk.upgrade().is_none());
 }
 
 /// Results that wait for their turn are bounded in bytes, not only in number.
