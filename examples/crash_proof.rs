@@ -14,14 +14,13 @@ use std::ffi::OsString;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fmt, fs, hint, process, thread};
+use std::{env, fmt, fs, hint, process};
 
 use lexopt::prelude::*;
 use serde::{Deserialize, Serialize};
 use taskfarm::prelude::*;
-use taskfarm::process::{WorkerOutput, WorkerState};
+use taskfarm::process::WorkerOutput;
 use taskfarm::{ProcessEnd, TaskError, TaskErrorKind};
 
 /// What every worker is told once: which files fall victim to which fault.
@@ -105,26 +104,6 @@ fn count_lines(faults: &Faults, name: OsString) -> Result<usize, String> {
     }
     let content = fs::read(&path).map_err(|error| error.to_string())?;
     Ok(content.iter().filter(|byte| **byte == b'\n').count())
-}
-
-/// Adds up the time for which workers were missing, from when all were there to `over`.
-fn time_lost(pool: &ProcessPool, over: &AtomicBool) -> Duration {
-    let (mut lost, mut were_all_there) = (Duration::ZERO, false);
-    let mut last = Instant::now();
-    while !over.load(Ordering::Relaxed) {
-        thread::sleep(Duration::from_micros(500));
-        let workers = pool.workers();
-        let works = |state| matches!(state, WorkerState::Idle | WorkerState::Busy);
-        let there = workers.iter().filter(|worker| works(worker.state)).count();
-        let missing = pool.parallelism().get().saturating_sub(there);
-        were_all_there |= missing == 0;
-        let now = Instant::now();
-        if were_all_there {
-            lost += (now - last) * missing as u32;
-        }
-        last = now;
-    }
-    lost
 }
 
 /// What has become of the files.
@@ -216,21 +195,16 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     if let Some(workers) = workers {
         builder = builder.num_workers(workers);
     }
-    let (pool, start, over) = (builder.build()?, Instant::now(), AtomicBool::new(false));
-    let (outcomes, lost) = thread::scope(|scope| {
-        let watch = scope.spawn(|| time_lost(&pool, &over));
-        let names = files.clone().into_iter().map(PathBuf::into_os_string);
-        let outcomes = pool
-            .context(faults)
-            .try_map(names, count_lines)
-            .timeout(limit)
-            .on_error(ErrorPolicy::Collect)
-            .progress("counting lines")
-            .outcomes();
-        over.store(true, Ordering::Relaxed);
-        (outcomes, watch.join().unwrap_or_default())
-    });
-    let (outcomes, seconds) = (outcomes?, start.elapsed().as_secs_f64());
+    let (pool, start) = (builder.build()?, Instant::now());
+    let names = files.clone().into_iter().map(PathBuf::into_os_string);
+    let outcomes = pool
+        .context(faults)
+        .try_map(names, count_lines)
+        .timeout(limit)
+        .on_error(ErrorPolicy::Collect)
+        .progress("counting lines")
+        .outcomes()?;
+    let seconds = start.elapsed().as_secs_f64();
 
     let mut summary = Summary::default();
     for (path, outcome) in files.iter().zip(&outcomes) {
@@ -243,9 +217,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     );
     println!("{summary}");
     println!(
-        "{} workers replaced: {lost:.1?} without a worker, {:.2?} each; {:.1?} in endless loops",
+        "{} workers replaced in {:.1?}, {:.2?} each; {:.1?} in endless loops",
         stats.replaced,
-        lost / u32::try_from(stats.replaced)?.max(1),
+        stats.replacing,
+        stats.replacing / u32::try_from(stats.replaced)?.max(1),
         limit * u32::try_from(stats.timed_out)?,
     );
     Ok(ExitCode::from(u8::from(summary.unexpected > 0)))

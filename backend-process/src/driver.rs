@@ -307,9 +307,12 @@ impl<R> Driver<R> {
     }
 
     /// The worker said hello.
-    pub(crate) fn ready(&mut self, slot: usize) {
+    pub(crate) fn ready(&mut self, slot: usize, now: Nanos) {
         if self.workers[slot].ready() {
             self.health.note_hello();
+            let empty_since = self.workers[slot].empty_since.take();
+            let was_empty = empty_since.map_or(0, |since| now.saturating_sub(since));
+            self.stats.replacing += Duration::from_nanos(was_empty);
         }
     }
 
@@ -412,7 +415,9 @@ impl<R> Driver<R> {
         for &slot in slots {
             let flights = std::mem::take(&mut self.workers[slot].flights);
             self.requeue(flights);
+            let empty_since = self.workers[slot].empty_since;
             self.workers[slot].vacate();
+            self.workers[slot].empty_since = empty_since;
             self.workers[slot].replace = self.phase == Phase::Open;
             self.workers[slot].not_before = self.health.back_off().map(|wait| now + wait);
         }
@@ -852,6 +857,7 @@ impl<R> Driver<R> {
         worker.replace = self.phase == Phase::Open;
         if !left_in_peace {
             self.stats.replaced += 1;
+            worker.empty_since = Some(now);
         }
         let begun = flights
             .iter()

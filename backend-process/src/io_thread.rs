@@ -25,7 +25,7 @@ use taskfarm_core::{ProcessEnd, WorkerLost};
 use crate::builder::StartMethod;
 use crate::driver::{Key, Nanos, Note, Outside, StartFailure, State};
 use crate::exit_code;
-use crate::lane::Lane;
+use crate::lane::{Lane, WorkerEnd};
 use crate::lanes::Running;
 use crate::page::{self, Page};
 use crate::pool::{Inner, Shared, tell};
@@ -104,6 +104,10 @@ pub(crate) struct IoThread {
     oom_kills: u64,
     /// Replies of jobs that have been told something, but not all.
     held: HashMap<Key, Reply>,
+    /// The workers that have died, until those in their place are started.
+    buried: Vec<Running>,
+    /// A lane for the next worker, once one has died.
+    spare: Option<(Lane, WorkerEnd)>,
 }
 
 impl IoThread {
@@ -116,6 +120,8 @@ impl IoThread {
             zygote_watched: false,
             oom_kills: sys::count_oom_kills(),
             held: HashMap::new(),
+            buried: Vec::new(),
+            spare: None,
             shared,
         };
         thread.watch(thread.shared.wake.as_fd(), Token::Wake)?;
@@ -174,11 +180,16 @@ impl IoThread {
             for pid in to_kill {
                 self.starter.kill(pid);
             }
-            self.tell(&mut notes);
-            drop(seats);
+            // First of all: who is told something may want this CPU.
             for slot in to_start {
                 self.start(slot);
             }
+            self.tell(&mut notes);
+            let died = self.buried.drain(..).count();
+            if died > 0 && has_started {
+                self.spare = self.spare.take().or_else(|| Lane::open().ok());
+            }
+            drop(seats);
             if finished {
                 break;
             }
@@ -275,7 +286,8 @@ impl IoThread {
         }
         let id = self.next_lane;
         self.next_lane += 1;
-        let opened = Lane::open().and_then(|(lane, end)| {
+        let opened = self.spare.take().map_or_else(Lane::open, Ok);
+        let opened = opened.and_then(|(lane, end)| {
             self.watch(lane.bell(), Token::Bell(id))?;
             let init_timeout = lane.page().init_timeout();
             init_timeout.store(self.timeouts.init, Ordering::Relaxed);
@@ -388,6 +400,7 @@ impl IoThread {
             let last_item = page.last_item().filter(|_| !spared);
             driver.died(slot, lost, last_item, now, lanes);
         }
+        self.buried.push(running);
     }
 
     /// How a worker really ended, as far as anybody can tell.
@@ -487,7 +500,7 @@ impl IoThread {
         };
         if running.lane.page().phase().load(Ordering::Acquire) != page::STARTING {
             running.hello_by = None;
-            driver.ready(slot);
+            driver.ready(slot, now);
         } else if hello_by <= now {
             self.be_late(slot, now, inner);
         }

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::process::{PidfdFlags, getpid, getppid, pidfd_open, set_child_subreaper, setpgid};
 
@@ -16,6 +17,10 @@ use crate::exit_code;
 use crate::lane::WorkerEnd;
 use crate::sys::{self, Fork};
 use crate::worker::{self, WorkerSettings};
+
+/// How long nothing must have happened before a worker is forked that stands by: the one that
+/// takes a dead one's place needs the CPUs first.
+const CALM: Duration = Duration::from_millis(5);
 
 /// Turns this process, started by `pool`, into a zygote. Never returns.
 pub(crate) fn run(socket: OwnedFd, pool: u32, settings: WorkerSettings) -> ! {
@@ -93,20 +98,21 @@ impl Zygote {
                 self.pool.as_fd(),
                 self.children.as_fd(),
             ];
-            let waited = sys::wait_readable(&watched, None);
+            let is_missing = self.wants_standby && self.standby.is_none();
+            let waited = sys::wait_readable(&watched, is_missing.then_some(CALM));
+            if matches!(waited, Ok(sys::Wait::TimedOut)) {
+                self.wants_standby = self.prepare().is_ok();
+            }
             if waited.is_err() || self.pool_is_dead() {
                 self.leave();
             }
             self.reap();
             self.read_packets();
-            if self.wants_standby && self.standby.is_none() {
-                self.wants_standby = self.prepare().is_ok();
-            }
         }
     }
 
     fn pool_is_dead(&self) -> bool {
-        let none = Some(std::time::Duration::ZERO);
+        let none = Some(Duration::ZERO);
         matches!(
             sys::wait_readable(&[self.pool.as_fd()], none),
             Ok(sys::Wait::Ready)
@@ -173,6 +179,8 @@ impl Zygote {
         let mut signals = [0; 1024];
         while rustix::io::read(&self.children, &mut signals).is_ok_and(|len| len > 0) {}
         while let Some((pid, ended)) = sys::reap(None, |pid| self.workers.contains(&pid)) {
+            // Another one will stand by.
+            self.standby.take_if(|standby| standby.pid == pid);
             if self.workers.remove(&pid) {
                 self.tell(Control::Ended { pid, ended }, &[]);
                 self.wants_standby |= ended != ProcessEnd::Exited(0);

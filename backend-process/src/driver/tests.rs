@@ -340,7 +340,7 @@ impl Play {
             7 => self.cancel(usize::from(choice / 16)),
             _ => {
                 if self.world.workers[slot].is_some() {
-                    self.driver.ready(slot);
+                    self.driver.ready(slot, self.now);
                 }
             }
         }
@@ -511,7 +511,7 @@ impl Play {
                 self.launch();
             }
             for slot in 0..self.world.workers.len() {
-                self.driver.ready(slot);
+                self.driver.ready(slot, self.now);
                 self.world.step(slot);
                 self.look(slot);
                 let gone = self.world.workers[slot]
@@ -741,7 +741,7 @@ fn a_silent_pool_has_nothing_to_wait_for() {
     let mut play = Play::new(2, None);
     play.submit(1, None);
     play.launch();
-    play.driver.ready(0);
+    play.driver.ready(0, play.now);
     play.world.step(0);
     for _ in 0..5 {
         play.tick(2 * MILLI);
@@ -793,7 +793,7 @@ fn one_does_not_begin() -> (Play, usize) {
     play.launch();
     play.launch();
     for slot in 0..2 {
-        play.driver.ready(slot);
+        play.driver.ready(slot, play.now);
         play.world.step(slot);
         play.world.step(slot);
         play.look(slot);
@@ -822,7 +822,7 @@ fn an_item_past_its_limit_is_told_as_such() {
     let mut play = Play::new(1, None);
     play.submit(2, Some(200 * MICRO));
     play.launch();
-    play.driver.ready(0);
+    play.driver.ready(0, play.now);
     play.world.step(0);
     play.tick(300 * MICRO);
     play.die(0);
@@ -836,7 +836,7 @@ fn an_abort_kills_what_runs() {
     let mut play = Play::new(1, None);
     play.submit(2, None);
     play.launch();
-    play.driver.ready(0);
+    play.driver.ready(0, play.now);
     play.world.step(0);
     play.abort();
     let worker = play.world.workers[0].as_ref();
@@ -875,7 +875,7 @@ fn one_runs_and_one_is_half_sent() -> Play {
     let mut play = Play::with_small_rings(1);
     play.submit(1, None);
     play.launch();
-    play.driver.ready(0);
+    play.driver.ready(0, play.now);
     for _ in 0..2 {
         play.world.step(0);
         play.world.step(0);

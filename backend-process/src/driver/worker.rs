@@ -122,6 +122,8 @@ pub(crate) struct Worker {
     pace: Option<Nanos>,
     /// When its current item may have run too long.
     pub(super) limit: Option<Nanos>,
+    /// When the one before has ended without being told to, until this one says hello.
+    pub(super) empty_since: Option<Nanos>,
     /// For a vacant one: when it may start again.
     pub(super) not_before: Option<Nanos>,
     /// For a vacant one: whether it takes the place of one that died, so that the pool is
@@ -151,6 +153,7 @@ impl Worker {
             landed: 0,
             pace: None,
             limit: None,
+            empty_since: None,
             not_before: None,
             replace: false,
         }
@@ -163,6 +166,7 @@ impl Worker {
         *self = Self {
             state: State::Wanted,
             budget: max_tasks,
+            empty_since: self.empty_since,
             ..Self::vacant()
         };
     }

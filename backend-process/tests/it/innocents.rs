@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use serde_bytes::ByteBuf;
 use taskfarm_core::{CancelOutcome, CancellationToken, ErrorPolicy, SameBinaryExt, TaskErrorKind};
-use taskfarm_process::StartMethod;
+use taskfarm_process::{ProcessPool, StartMethod, WorkerState};
 
 use crate::Case;
-use crate::support::{builder, children, eventually, pool, signal, warm_up, worker_at};
+use crate::support::{
+    builder, children, children_of, eventually, idle_workers, pool, signal, warm_up, worker_at,
+};
 
 pub(crate) const CASES: &[Case] = &[
     (
@@ -25,6 +27,14 @@ pub(crate) const CASES: &[Case] = &[
     (
         "innocents::a_zygote_that_does_not_answer_costs_no_running_item",
         a_zygote_that_does_not_answer_costs_no_running_item,
+    ),
+    (
+        "innocents::a_process_that_stands_by_takes_the_place_of_a_dead_worker",
+        a_process_that_stands_by_takes_the_place,
+    ),
+    (
+        "innocents::a_process_that_stands_by_may_die_or_stop",
+        a_process_that_stands_by_may_die_or_stop,
     ),
     (
         "innocents::a_stopped_worker_holds_no_task",
@@ -169,6 +179,70 @@ fn a_zygote_that_does_not_answer_costs_no_running_item(method: StartMethod) {
     // Another zygote takes the place of the one that does not answer.
     warm_up(&pool, 2);
     assert_ne!(children(), [zygote]);
+}
+
+/// A pool of one worker, which has died once, and the process that forks.
+fn pool_with_a_death(method: StartMethod) -> Option<(ProcessPool, u32)> {
+    if method == StartMethod::Exec {
+        // There is nobody to fork one that stands by.
+        return None;
+    }
+    let builder = builder(method, 1).start_timeout(Duration::from_millis(500));
+    let pool = builder.build().unwrap();
+    let worker = warm_up(&pool, 1)[0].pid;
+    let [zygote] = children()[..] else {
+        panic!("more than one child: {:?}", children());
+    };
+    assert_eq!(children_of(zygote), [worker], "nobody stands by at first");
+    kill_and_replace(&pool);
+    Some((pool, zygote))
+}
+
+/// Kills the only worker; the pid of the next one.
+fn kill_and_replace(pool: &ProcessPool) -> u32 {
+    let worker = idle_workers(pool, 1)[0].pid;
+    signal(worker, libc::SIGKILL);
+    eventually("another worker is ready", || {
+        let next = pool.workers().into_iter().next()?;
+        (next.pid != worker && next.state == WorkerState::Idle).then_some(next.pid)
+    })
+}
+
+/// The process that stands by.
+fn standby(pool: &ProcessPool, zygote: u32) -> u32 {
+    eventually("a process stands by", || {
+        let worker = pool.workers().first()?.pid;
+        let mut others = children_of(zygote).into_iter().filter(|pid| *pid != worker);
+        others.next()
+    })
+}
+
+fn a_process_that_stands_by_takes_the_place(method: StartMethod) {
+    let Some((pool, zygote)) = pool_with_a_death(method) else {
+        return;
+    };
+    for _ in 0..3 {
+        let expected = standby(&pool, zygote);
+        assert_eq!(kill_and_replace(&pool), expected);
+        assert_eq!(pool.submit(1, |n: u32| n + 1).join().unwrap(), 2);
+    }
+    let stats = pool.stats();
+    assert_eq!(stats.replaced, 4);
+    assert!(stats.replacing > Duration::ZERO);
+}
+
+fn a_process_that_stands_by_may_die_or_stop(method: StartMethod) {
+    let Some((pool, zygote)) = pool_with_a_death(method) else {
+        return;
+    };
+    let killed = standby(&pool, zygote);
+    signal(killed, libc::SIGKILL);
+    let stopped = eventually("another one stands by", || {
+        Some(standby(&pool, zygote)).filter(|pid| *pid != killed)
+    });
+    signal(stopped, libc::SIGSTOP);
+    assert_ne!(kill_and_replace(&pool), stopped, "it is given up");
+    assert_eq!(pool.submit(1, |n: u32| n + 1).join().unwrap(), 2);
 }
 
 fn a_stopped_worker_holds_no_task(method: StartMethod) {

@@ -142,8 +142,14 @@ pub(crate) fn no_descendant_is_left(but: Option<u32>) -> Duration {
 
 /// The children of this process, zombies included.
 pub(crate) fn children() -> Vec<u32> {
+    children_of(std::process::id())
+}
+
+/// The children of a process, zombies included.
+pub(crate) fn children_of(pid: u32) -> Vec<u32> {
     let mut children = Vec::new();
-    for thread in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    for thread in threads.flatten() {
         let path = thread.path().join("children");
         let list = std::fs::read_to_string(path).unwrap_or_default();
         children.extend(
