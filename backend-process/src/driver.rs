@@ -74,6 +74,8 @@ const MAX_DEPTH: u32 = 256;
 /// Messages that take longer than this wait in the queue, where the next free worker finds
 /// them, and not behind another one: the pause between two of them is small beside them.
 const LONG: Nanos = 5 * MILLI;
+/// A job with so many bytes is handed out, and with that copied, by the I/O thread.
+const BIG: usize = 64 << 10;
 /// A job at which so many workers died before they began any of it is given up.
 const MAX_BARREN_DEATHS: u32 = 3;
 /// The wait before another worker starts after the first of these deaths; it doubles.
@@ -283,11 +285,17 @@ impl<R> Driver<R> {
         if let Some(setup) = &job.setup {
             self.remember_setup(setup);
         }
+        let is_big = job.items.bytes.len() >= BIG;
         let key = self.jobs.insert(Job::new(job));
         match &self.phase {
             Phase::Open => {
                 self.enqueue_last(key);
-                self.dispatch(now, out);
+                if is_big {
+                    // Whoever submits may prepare the next one while the I/O thread copies it.
+                    self.wants_io = true;
+                } else {
+                    self.dispatch(now, out);
+                }
             }
             Phase::Closing => self.lose_all_todo(key, &Loss::Cancelled),
             Phase::Broken(why) => {
@@ -590,7 +598,6 @@ impl<R> Driver<R> {
             *budget -= u64::from(range.end - range.start);
         }
         let timed = job.timeout.is_some();
-        let is_big = job.is_big();
         self.wants_patrol |= worker.flights.is_empty();
         let seq = worker.take_off(key, range, timed, now);
         if let Some(timeout) = job.timeout {
@@ -600,12 +607,7 @@ impl<R> Driver<R> {
         out.open(slot, seq);
         worker.outbox.push_back(Outgoing::Job { seq });
         out.ring_at(slot, worker.bell_seq());
-        if is_big {
-            // Whoever submits may prepare the next one while the I/O thread copies this.
-            self.wants_io = true;
-        } else {
-            self.pump(slot, now, out);
-        }
+        self.pump(slot, now, out);
     }
 
     /// Sends what fits of what waits for one worker.

@@ -104,10 +104,6 @@ impl<R> Job<R> {
         (header, Parts { entries, bytes })
     }
 
-    pub(super) fn is_big(&self) -> bool {
-        self.items.bytes.len() >= 64 << 10
-    }
-
     pub(super) fn into_items(self) -> Bundle {
         self.items
     }

@@ -306,14 +306,23 @@ impl Play {
     }
 
     fn submit(&mut self, len: u32, timeout: Option<Nanos>) {
+        self.submit_bytes(len, 0, timeout);
+    }
+
+    /// Items of which the first has so many bytes.
+    fn submit_bytes(&mut self, len: u32, num_bytes: usize, timeout: Option<Nanos>) {
         let number = self.keys.len() as i64;
         let job = NewJob {
             function: [number, 0, 0, 0],
             setup: None,
             timeout,
             items: Bundle {
-                bytes: Vec::new(),
-                lengths: vec![0; len as usize],
+                bytes: vec![0; num_bytes],
+                lengths: {
+                    let mut lengths = vec![0; len as usize];
+                    lengths[0] = (num_bytes as u32) << 3;
+                    lengths
+                },
             },
             indices: Indices::default(),
             reply: number,
@@ -733,6 +742,34 @@ fn an_item_that_waits_behind_a_long_one_moves_to_an_idle_worker() {
     play.tick(300 * MICRO);
     play.world.step(1);
     assert!(play.world.started.contains(&(1, 0)), "{:?}", play.driver);
+    play.finish();
+}
+
+/// One that was handed out and not sent waited there until something else happened.
+#[test]
+fn a_big_job_is_sent_by_the_io_thread_as_soon_as_it_is_handed_out() {
+    let mut play = Play::new(1, None);
+    play.submit(1, None);
+    play.launch();
+    play.driver.ready(0, play.now);
+    let count = |play: &Play| play.driver.workers()[0].flights.len();
+    // Until the worker has as much as it should.
+    while count(&play) == play.keys.len() {
+        play.submit_bytes(1, BIG, None);
+        assert_eq!(count(&play) + 1, play.keys.len(), "the caller leaves it");
+        assert!(play.driver.take_wants_io());
+        play.tick(1);
+        assert!(play.driver.workers()[0].outbox.is_empty(), "it is sent");
+    }
+    let had = count(&play);
+    for _ in 0..had {
+        play.world.step(0);
+        play.world.step(0);
+    }
+    play.look(0);
+    play.tick(1);
+    assert_eq!(count(&play), 1, "the one that waited in the queue");
+    assert!(play.driver.workers()[0].outbox.is_empty(), "it is sent");
     play.finish();
 }
 
