@@ -17,7 +17,9 @@ use taskfarm_process::{ProcessPool, StartMethod};
 
 use crate::Case;
 use crate::scratch::{Scratch, append, lines};
-use crate::support::{eventually, idle_workers, num_sleeps_of, pool, signal, stop, warm_up};
+use crate::support::{
+    eventually, idle_workers, num_sleeps_of, pool, signal, stop, warm_up, worker_at,
+};
 
 pub(crate) const CASES: &[Case] = &[
     (
@@ -132,6 +134,8 @@ fn a_killed_worker_ends_the_wait(method: StartMethod) {
     let pool = pool(method, 1);
     let worker = warm_up(&pool, 1)[0].pid;
     let joiner = join_seated(pool.submit((), |()| thread::sleep(LONG)));
+    // One that had not begun it would cost nobody anything: another worker would sleep.
+    worker_at(&pool, 0);
     signal(worker, libc::SIGKILL);
     match kind(joiner.join().unwrap()) {
         TaskErrorKind::WorkerLost(lost) => {
