@@ -329,7 +329,7 @@ fn a_program_that_gave_up_root(method: StartMethod) {
             std::thread::sleep(Duration::from_secs(1000));
         }
     };
-    let limited = pool.map(0..3, sleep).timeout(Duration::from_millis(100));
+    let limited = pool.map(0..3, sleep).timeout(Duration::from_millis(500));
     let outcomes = limited.on_error(ErrorPolicy::Collect).outcomes().unwrap();
     assert!(outcomes[0].is_ok() && outcomes[2].is_ok());
     let error = outcomes[1].as_ref().unwrap_err();

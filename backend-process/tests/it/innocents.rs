@@ -285,9 +285,10 @@ fn a_hanging_exit_hook_holds_no_task(method: StartMethod) {
 fn an_initialiser_does_not_count_against_an_item(method: StartMethod) {
     let pool = pool(method, 1);
     let outcomes = pool
-        .init(|| std::thread::sleep(Duration::from_millis(400)))
+        .init(|| std::thread::sleep(Duration::from_millis(1500)))
         .map(0..3_u32, |(), n| n)
-        .timeout(Duration::from_millis(200))
+        // A busy machine may well hold an item up for some of this.
+        .timeout(Duration::from_millis(1000))
         .on_error(ErrorPolicy::Collect)
         .outcomes()
         .unwrap();

@@ -48,7 +48,7 @@ fn an_endless_item(method: StartMethod) {
             n
         })
         .chunk_size(20)
-        .timeout(Duration::from_millis(50))
+        .timeout(Duration::from_millis(500))
         .on_error(ErrorPolicy::Collect)
         .outcomes()
         .unwrap();
@@ -58,7 +58,7 @@ fn an_endless_item(method: StartMethod) {
             Err(error) => {
                 assert_eq!(n % 20, 7, "{error}");
                 assert!(
-                    matches!(error.kind(), TaskErrorKind::TimedOut(limit) if limit.as_millis() == 50)
+                    matches!(error.kind(), TaskErrorKind::TimedOut(limit) if limit.as_millis() == 500)
                 );
             }
         }
@@ -71,15 +71,15 @@ fn a_limit_counts_from_the_start(method: StartMethod) {
     let pool = pool(method, 1);
     // Together far longer than the limit, and the last ones wait for all the others.
     let results: Vec<u32> = pool
-        .map(0..30_u32, |n| {
-            std::thread::sleep(Duration::from_millis(20));
+        .map(0..60_u32, |n| {
+            std::thread::sleep(Duration::from_millis(25));
             n
         })
-        .timeout(Duration::from_millis(400))
-        .chunk_size(30)
+        .timeout(Duration::from_millis(1000))
+        .chunk_size(60)
         .collect()
         .unwrap();
-    assert_eq!(results.len(), 30);
+    assert_eq!(results.len(), 60);
 }
 
 fn items_just_below_the_limit(method: StartMethod) {
@@ -89,7 +89,7 @@ fn items_just_below_the_limit(method: StartMethod) {
             std::thread::sleep(Duration::from_micros(n % 7 * 100));
             n
         })
-        .timeout(Duration::from_millis(300))
+        .timeout(Duration::from_millis(1500))
         .collect()
         .unwrap();
     assert_eq!(results.len(), 2000);
