@@ -868,7 +868,11 @@ impl<R> Driver<R> {
         // A kill from outside may meet any worker.
         let was_killed = lost.ended == ProcessEnd::Signaled(libc::SIGKILL);
         let unbegun = match blamed {
-            None if doom.is_none() && !was_killed => flights.front().map(|flight| flight.key),
+            None if doom.is_none() && !was_killed => {
+                let first = flights.front();
+                let barren = first.filter(|flight| flight.next == flight.begin);
+                barren.map(|flight| flight.key)
+            }
             _ => None,
         };
         self.requeue(flights);
@@ -957,7 +961,7 @@ impl<R> Driver<R> {
                 *first = Outgoing::Abandon;
                 worker.sent = 0;
             }
-            _ => worker.outbox.retain(|waiting| !waiting.is_job(flight.seq)),
+            _ => worker.withdraw_unsent(flight.seq),
         }
         self.lose_range(flight.key, flight.next..flight.end, &Loss::Cancelled);
     }

@@ -131,8 +131,12 @@ impl OutcomeWriter {
     fn ring_if_wanted(&mut self) {
         let armed = self.page.armed();
         if armed.load(Ordering::Relaxed) == 1 {
-            armed.store(0, Ordering::Relaxed);
-            self.ring();
+            self.unrung = 0;
+            // Whoever waits there may be slow; until it looks, the lane stays armed.
+            if !self.page.answer_waiter() {
+                armed.store(0, Ordering::Relaxed);
+                self.ring_bell();
+            }
         } else if self.unrung >= RING_EARLY {
             self.ring();
         }
@@ -164,10 +168,13 @@ impl OutcomeWriter {
     /// Wakes the pool, unless it was woken and has not looked yet.
     pub(crate) fn ring(&mut self) {
         self.unrung = 0;
-        if self.page.answer_waiter() {
-            // It looks in the place of the I/O thread.
-            return;
+        // Whoever waits looks in the place of the I/O thread.
+        if !self.page.answer_waiter() {
+            self.ring_bell();
         }
+    }
+
+    fn ring_bell(&mut self) {
         if self.page.rung().swap(1, Ordering::AcqRel) == 0 {
             // If the bell is gone, so is the pool, or a task has closed it: the next wait
             // for a message ends this process.

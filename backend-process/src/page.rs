@@ -130,6 +130,13 @@ impl<'a> ItemWords<'a> {
         self.slot.load(Ordering::Relaxed) == Slot::Stopped as u32
     }
 
+    /// This item, which has a time limit, runs from now on. False if the pool has stopped the
+    /// one that was named before, which may be the same one while its state was made.
+    pub(crate) fn begin_timed_item(&self, current: Current) -> bool {
+        let before = self.current.swap(pack(current, RUNNING), Ordering::AcqRel);
+        before & STOPPED != STOPPED
+    }
+
     /// This item runs from now on.
     #[inline]
     pub(crate) fn begin_item(&self, current: Current) {

@@ -417,7 +417,9 @@ impl Inner {
     fn receive_all(&mut self) {
         let now = sys::monotonic_nanos();
         for slot in self.lanes.occupied() {
-            self.receive(slot, now);
+            if self.receive(slot, now) {
+                self.looked(slot, true, now);
+            }
         }
     }
 
@@ -447,6 +449,13 @@ impl Inner {
     pub(crate) fn has_news(&self, slot: usize) -> bool {
         let running = self.lanes.get(slot);
         running.is_some_and(|running| running.lane.has_news())
+    }
+
+    /// Does on a caller's thread what the I/O thread does after a look, and leaves it the rest.
+    pub(crate) fn looked(&mut self, slot: usize, news: bool, now: Nanos) {
+        let Self { driver, lanes, .. } = self;
+        driver.looked(slot, news, now, lanes);
+        driver.hand_over(slot);
     }
 
     fn describe(&self, slot: usize) -> Option<WorkerInfo> {

@@ -199,9 +199,7 @@ impl Inner {
         let now = sys::monotonic_nanos();
         let news = self.receive(slot, now);
         if was_rung || news {
-            let Self { driver, lanes, .. } = self;
-            driver.looked(slot, news, now, lanes);
-            driver.hand_over(slot);
+            self.looked(slot, news, now);
         }
     }
 

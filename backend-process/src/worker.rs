@@ -297,7 +297,9 @@ impl Port for Chunk<'_> {
         let log = if self.timed {
             let now = sys::monotonic_nanos();
             self.page.started().store(now, Ordering::Release);
-            self.words.begin_item(self.next_item());
+            if !self.words.begin_timed_item(self.next_item()) {
+                self.writer.wait_for_the_end();
+            }
             Log {
                 bytes: self.writer.space(),
                 marks: None,

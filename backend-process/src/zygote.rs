@@ -8,7 +8,9 @@ use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::process::{PidfdFlags, getpid, getppid, pidfd_open, set_child_subreaper, setpgid};
+use rustix::process::{
+    PidfdFlags, WaitOptions, getpid, getppid, pidfd_open, set_child_subreaper, setpgid, waitpid,
+};
 
 use taskfarm_core::ProcessEnd;
 
@@ -179,8 +181,10 @@ impl Zygote {
         let mut signals = [0; 1024];
         while rustix::io::read(&self.children, &mut signals).is_ok_and(|len| len > 0) {}
         while let Some((pid, ended)) = sys::reap(None, |pid| self.workers.contains(&pid)) {
-            // Another one will stand by.
-            self.standby.take_if(|standby| standby.pid == pid);
+            if self.standby.take_if(|standby| standby.pid == pid).is_some() {
+                // Not again at once: it may be that none can live.
+                self.wants_standby = false;
+            }
             if self.workers.remove(&pid) {
                 self.tell(Control::Ended { pid, ended }, &[]);
                 self.wants_standby |= ended != ProcessEnd::Exited(0);
@@ -198,6 +202,10 @@ impl Zygote {
         let standby = self.standby.as_ref().map(|standby| standby.pid);
         for worker in self.workers.iter().copied().chain(standby) {
             sys::kill_group(worker);
+        }
+        if let Some(standby) = standby.and_then(sys::to_pid) {
+            // Or whoever adopts it would have to.
+            let _ = waitpid(Some(standby), WaitOptions::empty());
         }
         sys::exit_now(0)
     }

@@ -940,6 +940,35 @@ fn cancelling_a_task_that_is_half_sent_harms_no_other_one() {
     assert_eq!([0, 1, 2].map(|at| ends[&(3, at)]), ["cancelled"; 3]);
 }
 
+/// The worker never passes the number of a message that was not sent: after a thousand of them
+/// there was no slot left.
+#[test]
+fn tasks_that_are_cancelled_unsent_use_no_numbers_up() {
+    let mut play = one_runs_and_one_is_half_sent();
+    play.cancel(3);
+    let next_seq = |play: &Play| play.driver.workers()[0].next_seq;
+    // What is left of the ring holds nothing of this one.
+    let mut before = None;
+    for n in 4..10 {
+        play.submit(3, None);
+        let taken_off = play.driver.workers()[0].outbox.iter();
+        if taken_off
+            .clone()
+            .any(|waiting| waiting.is_job(next_seq(&play) - 1))
+        {
+            assert_eq!(play.driver.workers()[0].sent, 0);
+            play.cancel(n);
+            assert_eq!(*before.get_or_insert(next_seq(&play)), next_seq(&play));
+        }
+    }
+    assert!(
+        before.is_some(),
+        "none waited unsent: {:?}",
+        play.driver.workers()
+    );
+    play.finish();
+}
+
 #[test]
 fn every_order_of_cancels_with_a_task_half_sent_ends_each_item_once() {
     let [cancel_2, cancel_3] = [7 + 9 * 3, 7 + 9 * 5];

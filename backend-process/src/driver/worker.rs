@@ -187,6 +187,18 @@ impl Worker {
         first
     }
 
+    /// Forgets a message of which nothing was sent. The worker will never pass its number, so
+    /// the next one gets it: or numbers would run out.
+    pub(super) fn withdraw_unsent(&mut self, seq: u32) {
+        let before = self.outbox.len();
+        self.outbox.retain(|waiting| !waiting.is_job(seq));
+        if self.outbox.len() < before {
+            // None was given since, because a worker with an outbox has no room.
+            debug_assert_eq!(self.next_seq, seq.wrapping_add(1));
+            self.next_seq = seq;
+        }
+    }
+
     /// Whether it could be told to go.
     pub(super) fn say_good_bye(&mut self, until: Nanos) -> bool {
         let may = matches!(self.state, State::Starting | State::Ready) && self.flights.is_empty();

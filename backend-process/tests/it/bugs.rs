@@ -10,7 +10,8 @@ use taskfarm_core::{
 use taskfarm_process::StartMethod;
 
 use crate::Case;
-use crate::support::{builder, pool, worker_at};
+use crate::scratch::{Scratch, append, lines};
+use crate::support::{builder, eventually, pool, worker_at};
 
 pub(crate) const CASES: &[Case] = &[
     (
@@ -24,6 +25,18 @@ pub(crate) const CASES: &[Case] = &[
     (
         "bugs::prints_went_to_the_protocol_when_stdout_was_closed",
         prints_went_to_the_protocol,
+    ),
+    (
+        "bugs::an_abort_in_the_drop_of_a_result_cost_the_neighbours",
+        an_abort_in_the_drop_of_a_result,
+    ),
+    (
+        "bugs::a_context_whose_decoding_panicked_killed_workers",
+        a_context_whose_decoding_panicked,
+    ),
+    (
+        "bugs::a_cancel_elsewhere_held_finished_outcomes_back",
+        a_cancel_elsewhere_held_finished_outcomes_back,
     ),
     (
         "bugs::a_context_was_dropped_on_the_thread_of_the_pool",
@@ -466,4 +479,113 @@ fn tasks_that_were_taken_back(method: StartMethod) {
     pids.extend((21..30).map(|n| outcome(pool.submit(n, pid)).unwrap()));
     assert_eq!(pids, [pids[0]; 30]);
     assert_ne!(outcome(pool.submit(0, pid)).unwrap(), pids[0]);
+}
+
+/// Aborts a worker that drops it.
+#[derive(Debug)]
+struct AbortsInDrop(u32);
+
+impl Serialize for AbortsInDrop {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for AbortsInDrop {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u32::deserialize(deserializer).map(Self)
+    }
+}
+
+impl Drop for AbortsInDrop {
+    fn drop(&mut self) {
+        let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+        if self.0 % 3 == 1 && name.trim() == "taskfarm-worker" {
+            std::process::abort();
+        }
+    }
+}
+
+fn an_abort_in_the_drop_of_a_result(method: StartMethod) {
+    let pool = pool(method, 2);
+    let map = pool.map(0..12, AbortsInDrop).chunk_size(6);
+    let outcomes = map.on_error(ErrorPolicy::Collect).outcomes().unwrap();
+    for (n, outcome) in (0..).zip(outcomes) {
+        match outcome {
+            Ok(result) => assert!(result.0 == n && n % 3 != 1),
+            Err(error) => {
+                assert_eq!(n % 3, 1, "{error}");
+                assert!(
+                    matches!(error.kind(), TaskErrorKind::WorkerLost(_)),
+                    "{error}"
+                );
+            }
+        }
+    }
+}
+
+/// A context that cannot be decoded.
+struct Undecodable;
+
+impl Serialize for Undecodable {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(1)
+    }
+}
+
+impl<'de> Deserialize<'de> for Undecodable {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("what is this?")
+    }
+}
+
+fn a_context_whose_decoding_panicked(method: StartMethod) {
+    let pool = pool(method, 1);
+    let map = pool.context(Undecodable).map(0..4_u32, |_, n| n);
+    let outcomes = map.on_error(ErrorPolicy::Collect).outcomes().unwrap();
+    assert_eq!(outcomes.len(), 4);
+    for outcome in outcomes {
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.contains("what is this?"), "{error}");
+    }
+    assert_eq!(pool.stats().replaced, 0);
+}
+
+/// Sleeps for so many milliseconds, or until there is a line in the file.
+fn sleep_or_wait((millis, path): (u64, String)) -> u64 {
+    match millis {
+        u64::MAX => eventually("it may go on", || (!lines(&path).is_empty()).then_some(())),
+        _ => std::thread::sleep(Duration::from_millis(millis)),
+    }
+    millis
+}
+
+fn a_cancel_elsewhere_held_finished_outcomes_back(method: StartMethod) {
+    let pool = pool(method, 1);
+    assert_eq!(outcome(pool.submit(2, die_of_1)).unwrap(), 2);
+    for round in 0..4 {
+        let scratch = Scratch::new();
+        let go = scratch.file(&round.to_string());
+        let items = [90, 10, 0, u64::MAX].map(|millis| (millis, go.clone()));
+        let map = pool.map(items, sleep_or_wait).chunk_size(4);
+        let mut results = map.as_completed().unwrap();
+        std::thread::scope(|scope| {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let pool = &pool;
+            scope.spawn(move || {
+                // Around the time at which the first item ends.
+                std::thread::sleep(Duration::from_millis(80));
+                while receiver.try_recv().is_err() {
+                    pool.submit(2, die_of_1).cancel();
+                }
+            });
+            let first = results.next().unwrap().1.unwrap();
+            sender.send(()).unwrap();
+            let others = [0; 2].map(|_| results.next().unwrap().1.unwrap());
+            assert_eq!((first, others), (90, [10, 0]));
+        });
+        // The last one still runs, or this would have waited for it.
+        append(&go, "go");
+        assert_eq!(results.next().unwrap().1.unwrap(), u64::MAX);
+    }
 }

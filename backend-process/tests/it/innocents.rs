@@ -8,7 +8,8 @@ use taskfarm_process::{ProcessPool, StartMethod, WorkerState};
 
 use crate::Case;
 use crate::support::{
-    builder, children, children_of, eventually, idle_workers, pool, signal, warm_up, worker_at,
+    adopt_orphans, builder, children, children_of, eventually, idle_workers, pool, signal, warm_up,
+    worker_at,
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -35,6 +36,10 @@ pub(crate) const CASES: &[Case] = &[
     (
         "innocents::a_process_that_stands_by_may_die_or_stop",
         a_process_that_stands_by_may_die_or_stop,
+    ),
+    (
+        "innocents::a_process_that_stands_by_leaves_with_the_others",
+        a_process_that_stands_by_leaves_with_the_others,
     ),
     (
         "innocents::a_stopped_worker_holds_no_task",
@@ -237,12 +242,25 @@ fn a_process_that_stands_by_may_die_or_stop(method: StartMethod) {
     };
     let killed = standby(&pool, zygote);
     signal(killed, libc::SIGKILL);
-    let stopped = eventually("another one stands by", || {
-        Some(standby(&pool, zygote)).filter(|pid| *pid != killed)
+    eventually("it is gone", || {
+        (!children_of(zygote).contains(&killed)).then_some(())
     });
+    assert_ne!(kill_and_replace(&pool), killed);
+    let stopped = standby(&pool, zygote);
     signal(stopped, libc::SIGSTOP);
     assert_ne!(kill_and_replace(&pool), stopped, "it is given up");
     assert_eq!(pool.submit(1, |n: u32| n + 1).join().unwrap(), 2);
+}
+
+fn a_process_that_stands_by_leaves_with_the_others(method: StartMethod) {
+    // What nobody reaps would come here.
+    adopt_orphans();
+    let Some((pool, zygote)) = pool_with_a_death(method) else {
+        return;
+    };
+    standby(&pool, zygote);
+    drop(pool);
+    assert_eq!(children(), []);
 }
 
 fn a_stopped_worker_holds_no_task(method: StartMethod) {

@@ -149,9 +149,7 @@ where
     let kept = port.kept().take().and_then(Kept::<I, W>::downcast);
     let kept = match kept {
         Some(kept) => Ok(kept),
-        // SAFETY: this entry is made for `W`, and travels in one `Function` with the
-        // pointers of a `W`.
-        None => unsafe { W::rebuild(pointers, port.context()) }.map(Kept::new),
+        None => rebuild::<I, W>(pointers, port.context()).map(Kept::new),
     };
     match kept {
         Ok(mut kept) => {
@@ -170,6 +168,14 @@ where
             }
         }
     }
+}
+
+/// The work of the map, in this process.
+fn rebuild<I, W: Remotable<I>>(pointers: Pointers, context: &[u8]) -> Result<W, String> {
+    // SAFETY: the entry that calls this is made for `W`, and travels in one `Function` with the
+    // pointers of a `W`.
+    let rebuilt = catch(|| unsafe { W::rebuild(pointers, context) });
+    rebuilt.unwrap_or_else(|panic| Err(format!("decoding panicked: {panic}")))
 }
 
 /// Runs items until there are no more, or something of the user's panics. One fence for
@@ -203,6 +209,8 @@ where
                     sink.put_message(Kind::NotEncodable, &why);
                 }
                 kept.stage = Stage::Between;
+                // As a part of the item: what it does to the process is this item's end.
+                drop(outcome);
                 run.end();
             }
         }

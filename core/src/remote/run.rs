@@ -4,6 +4,7 @@
 //! reaches into the memory that worker and backend share by itself: it names the item that
 //! runs, leaves the outcome where the backend will find it, and looks whether it is wanted.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::bundle::{self, Bundle};
@@ -73,7 +74,6 @@ impl Cursor {
 }
 
 /// Consecutive items, each of which counts as running from when it is taken.
-#[derive(Debug)]
 pub struct Run<'a> {
     items: Items<'a>,
     cursor: &'a mut Cursor,
@@ -84,7 +84,6 @@ pub struct Run<'a> {
 }
 
 /// Where outcomes are left for the backend, one after the other.
-#[derive(Debug)]
 pub struct Log<'a> {
     /// Room for their bytes.
     pub bytes: &'a mut [u8],
@@ -94,7 +93,6 @@ pub struct Log<'a> {
 }
 
 /// What a run tells, in words that the backend reads meanwhile.
-#[derive(Debug)]
 pub struct Marks<'a> {
     /// Room for the entries.
     pub entries: &'a mut [[u8; 4]],
@@ -216,7 +214,9 @@ impl<'a> Run<'a> {
         let filled = &mut *marks.filled;
         match marks.entries.get_mut(filled.entries) {
             Some(place) if self.written.spill().is_empty() => {
-                *place = self.written.take_entry().unwrap_or_default().to_ne_bytes();
+                let entry = self.written.take_entry();
+                debug_assert!(entry.is_some(), "an item that ended has an outcome");
+                *place = entry.unwrap_or_default().to_ne_bytes();
                 filled.entries += 1;
                 filled.bytes += self.written.in_space();
                 // Not before its bytes: whoever sees the one must see the other.
@@ -226,5 +226,32 @@ impl<'a> Run<'a> {
             }
             _ => self.is_over = true,
         }
+    }
+}
+
+impl fmt::Debug for Run<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("cursor", &self.cursor)
+            .field("log", &self.log)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Log<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("bytes", &self.bytes.len())
+            .field("marks", &self.marks)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Marks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Marks")
+            .field("entries", &self.entries.len())
+            .field("filled", &self.filled)
+            .finish_non_exhaustive()
     }
 }

@@ -25,6 +25,9 @@ pub struct Written {
     spill: Vec<u8>,
 }
 
+/// The memory that is kept for the next outcome that does not fit.
+const MAX_KEPT: usize = 1 << 20;
+
 impl Written {
     /// The entry of a [`Bundle`](super::Bundle) that describes the outcome, once: `None` if
     /// none was written since.
@@ -60,6 +63,9 @@ impl<'a> Sink<'a> {
         self.written.entry = None;
         self.written.in_space = 0;
         self.written.spill.clear();
+        if self.written.spill.capacity() > MAX_KEPT {
+            self.written.spill = Vec::new();
+        }
     }
 
     /// Encodes a value as the outcome; after an error there is none.
@@ -156,6 +162,17 @@ mod tests {
             assert_eq!(entry, (expected.len() as u32) << 3);
             assert_eq!(written.take_entry(), None);
         }
+    }
+
+    #[test]
+    fn the_memory_of_a_big_outcome_is_not_kept() {
+        let mut written = Written::default();
+        let mut sink = Sink::new(&mut [], &mut written);
+        sink.put(Kind::Value, &vec![0_u8; 2 * MAX_KEPT]).unwrap();
+        Sink::new(&mut [], &mut written)
+            .put(Kind::Value, &1_u8)
+            .unwrap();
+        assert!(written.spill.capacity() <= MAX_KEPT);
     }
 
     #[test]
