@@ -1,6 +1,7 @@
 //! [`Lanes`]: the lanes of all workers, and what a driver wants done to them.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -92,6 +93,12 @@ impl Lanes {
         self.slots[slot].as_ref()?.pid
     }
 
+    /// The pid that the worker itself has told: it may work before its zygote was heard.
+    pub(crate) fn own_pid(&self, slot: usize) -> Option<u32> {
+        let page = self.slots[slot].as_ref()?.lane.page();
+        Some(page.pid().load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
     pub(crate) fn last_item_of(&self, slot: usize) -> Option<(Current, Nanos)> {
         let running = self.slots[slot].as_ref()?;
         running.lane.page().last_item_and_start()
@@ -154,14 +161,14 @@ impl Outside for Lanes {
     fn ring_at(&mut self, slot: usize, seq: u32) {
         if let Some(running) = &self.slots[slot] {
             let bell_at = running.lane.page().bell_at();
-            bell_at.store(seq, std::sync::atomic::Ordering::Relaxed);
+            bell_at.store(seq, Ordering::Relaxed);
         }
     }
 
     fn arm(&mut self, slot: usize, armed: bool) {
         if let Some(running) = &self.slots[slot] {
             let word = running.lane.page().armed();
-            word.store(u32::from(armed), std::sync::atomic::Ordering::Relaxed);
+            word.store(u32::from(armed), Ordering::Relaxed);
         }
     }
 

@@ -187,6 +187,11 @@ impl Page {
         self.0.word32(24)
     }
 
+    /// The worker's own pid; written by the worker before it says hello.
+    pub(crate) fn pid(&self) -> &AtomicU32 {
+        self.0.word32(28)
+    }
+
     /// The message at whose end the pool wants the bell rung; written by the pool.
     #[inline]
     pub(crate) fn bell_at(&self) -> &AtomicU32 {

@@ -460,7 +460,7 @@ impl Inner {
 
     fn describe(&self, slot: usize) -> Option<WorkerInfo> {
         let worker = &self.driver.workers()[slot];
-        let pid = self.lanes.pid(slot)?;
+        let pid = self.lanes.pid(slot).or_else(|| self.lanes.own_pid(slot))?;
         let state = match worker.state {
             State::Vacant => return None,
             State::Wanted | State::Starting => WorkerState::Starting,

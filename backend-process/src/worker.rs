@@ -73,6 +73,8 @@ fn run_lane(end: Option<WorkerEnd>, settings: WorkerSettings) -> ! {
         setups: HashMap::new(),
         written: Written::default(),
     };
+    let pid = worker.lane.page().pid();
+    pid.store(std::process::id(), Ordering::Relaxed);
     worker.lane.enter(page::READY);
     let Err(broken) = worker.run() else {
         let _ = std::io::stdout().flush();

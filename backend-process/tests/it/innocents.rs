@@ -283,6 +283,7 @@ fn the_only_worker_is_replaced_when_it_was_stopped(method: StartMethod) {
     signal(workers[0].pid, libc::SIGSTOP);
     let handle = pool.submit(5, |n: u32| n);
     assert_eq!(handle.join_timeout(LONG).expect("it ends").unwrap(), 5);
+    // It is listed at once, whether its zygote has told of it or not.
     assert_ne!(pool.workers()[0].pid, workers[0].pid);
 }
 
