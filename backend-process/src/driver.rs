@@ -380,6 +380,17 @@ impl<R> Driver<R> {
         }
     }
 
+    /// Who forked the workers is about to be killed, and they will die with it: those that have
+    /// nothing to do get nothing more.
+    pub(crate) fn let_idle_workers_go(&mut self, out: &mut impl Outside) {
+        for slot in 0..self.workers.len() {
+            let worker = &self.workers[slot];
+            if worker.state == State::Ready && worker.flights.is_empty() {
+                self.doom(slot, Doom::Stuck, out);
+            }
+        }
+    }
+
     /// Not the I/O thread but a caller has looked at this worker: wakes the former, unless
     /// all that is left to do is to wait for the bells of workers, and for what it knows of.
     pub(crate) fn hand_over(&mut self, slot: usize) {

@@ -530,6 +530,7 @@ impl IoThread {
             // The zygote does not answer, but its end would be that of its workers.
             running.hello_by = Some(now.saturating_add(self.timeouts.start));
         } else {
+            driver.let_idle_workers_go(lanes);
             self.starter.give_up();
         }
     }
