@@ -185,8 +185,9 @@ impl IoThread {
                 self.start(slot);
             }
             self.tell(&mut notes);
-            let died = self.buried.drain(..).count();
-            if died > 0 && has_started {
+            let some_died = !self.buried.is_empty();
+            self.buried.clear();
+            if some_died && has_started {
                 self.spare = self.spare.take().or_else(|| Lane::open().ok());
             }
             drop(seats);

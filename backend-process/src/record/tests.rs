@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -62,6 +64,44 @@ impl Streams {
     }
 }
 
+/// One of the streams of a worker that goes on writing while the pool looks: it takes a step
+/// whenever somebody asks how much is there.
+struct Racing<'a> {
+    streams: &'a Streams,
+    step: &'a Cell<usize>,
+    /// Of the entries, or of the bytes.
+    is_entries: bool,
+    taken: usize,
+}
+
+impl Racing<'_> {
+    fn all(&self) -> &[u8] {
+        match self.is_entries {
+            true => &self.streams.entries,
+            false => &self.streams.bytes,
+        }
+    }
+}
+
+impl Source for Racing<'_> {
+    fn available(&self) -> usize {
+        let shown = &self.streams.shown;
+        let (entries, bytes) = shown[self.step.get().min(shown.len() - 1)];
+        self.step.set(self.step.get() + 1);
+        let there = if self.is_entries { entries } else { bytes };
+        there - self.taken
+    }
+
+    fn take(&mut self, len: usize, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.all()[self.taken..self.taken + len]);
+        self.skip(len);
+    }
+
+    fn skip(&mut self, len: usize) {
+        self.taken += len;
+    }
+}
+
 fn batch(seq: u32, first: u32, outcomes: &[(u32, &[u8])]) -> Batch {
     let mut bundle = Bundle::default();
     for (kind, bytes) in outcomes {
@@ -116,6 +156,30 @@ fn batches_come_out_as_they_went_in_whenever_one_looks() {
             let got = streams.decode(every).unwrap();
             assert_eq!(merge(got), sent, "{skip} {size} {every}");
         }
+    }
+}
+
+#[test]
+fn batches_come_out_as_they_went_in_while_they_are_written() {
+    let sent: Vec<Batch> = (0..40)
+        .map(|seq| batch(seq, 0, &[(0, &[seq as u8; 9]), (1, b""), (0, b"abc")]))
+        .collect();
+    for (skip, size) in [(0, 1), (0, 4), (5, 9), (3, 2)] {
+        let streams = Streams::new(&sent, skip, size);
+        let step = &Cell::new(0);
+        let stream = |is_entries| Racing {
+            streams: &streams,
+            step,
+            is_entries,
+            taken: 0,
+        };
+        let (mut entries, mut bytes) = (stream(true), stream(false));
+        let (mut decoder, mut got) = (Decoder::default(), Vec::new());
+        while step.get() < streams.shown.len() + 3 {
+            let decoded = decoder.decode(&mut entries, &mut bytes, &mut got);
+            assert_eq!(decoded, Ok(()), "{skip} {size} at step {}", step.get());
+        }
+        assert_eq!(merge(got), sent, "{skip} {size}");
     }
 }
 
