@@ -774,6 +774,25 @@ fn a_big_job_is_sent_by_the_io_thread_as_soon_as_it_is_handed_out() {
 }
 
 #[test]
+fn idle_workers_whose_zygote_is_given_up_get_nothing_more() {
+    let mut play = Play::new(1, None);
+    play.submit(1, None);
+    play.launch();
+    play.driver.ready(0, play.now);
+    play.world.step(0);
+    play.world.step(0);
+    play.look(0);
+    play.hear();
+    assert!(play.driver.workers()[0].flights.is_empty(), "it is idle");
+    play.driver.let_idle_workers_go(&mut play.world);
+    play.submit(1, None);
+    assert!(play.driver.workers()[0].flights.is_empty(), "it dies");
+    play.die(0);
+    let ends = play.finish_and_tell();
+    assert_eq!(ends[&(1, 0)], "delivered");
+}
+
+#[test]
 fn a_silent_pool_has_nothing_to_wait_for() {
     let mut play = Play::new(2, None);
     play.submit(1, None);
