@@ -255,3 +255,125 @@ impl fmt::Debug for Marks<'_> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bundle::Kind;
+    use super::*;
+
+    /// What a backend keeps for its runs.
+    struct Backend {
+        items: Bundle,
+        cursor: Cursor,
+        written: Written,
+        filled: Filled,
+        bytes: Vec<u8>,
+        entries: Vec<[u8; 4]>,
+        words: [AtomicU64; 3],
+        alarms: [AtomicU32; 2],
+    }
+
+    impl Backend {
+        /// With so many items, and room for outcomes.
+        fn new(num_items: u8, num_bytes: usize, num_entries: usize) -> Self {
+            let mut items = Bundle::default();
+            (0..num_items).for_each(|item| items.push(&item).unwrap());
+            Self {
+                items,
+                cursor: Cursor::default(),
+                written: Written::default(),
+                filled: Filled::default(),
+                bytes: vec![0; num_bytes],
+                entries: vec![[0; 4]; num_entries],
+                words: Default::default(),
+                alarms: Default::default(),
+            }
+        }
+
+        fn run(&mut self) -> Run<'_> {
+            let [running, bytes_filled, entries_filled] = self.words.each_ref();
+            let mark = |word, step| Mark {
+                word,
+                base: 100,
+                step,
+            };
+            let [stop, wake] = self.alarms.each_ref();
+            let alarm = |word| Alarm { word, value: 1 };
+            let marks = Marks {
+                entries: &mut self.entries,
+                filled: &mut self.filled,
+                running: mark(running, 4),
+                bytes_filled: mark(bytes_filled, 1),
+                entries_filled: mark(entries_filled, 4),
+                stop: alarm(stop),
+                wake: alarm(wake),
+            };
+            let log = Log {
+                bytes: &mut self.bytes,
+                marks: Some(marks),
+            };
+            let items = Items::from(&self.items);
+            Run::new(items, &mut self.cursor, &mut self.written, log)
+        }
+
+        fn words(&self) -> [u64; 3] {
+            self.words
+                .each_ref()
+                .map(|word| word.load(Ordering::Acquire))
+        }
+    }
+
+    /// Runs what it may, with outcomes of `len` bytes; how many items that were.
+    fn go_on(run: &mut Run<'_>, len: usize) -> usize {
+        let mut count = 0;
+        while let Some(bytes) = run.begin() {
+            let outcome = vec![bytes[0]; len];
+            run.sink().put(Kind::Value, &outcome).unwrap();
+            run.end();
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn each_outcome_is_left_in_the_log_and_told() {
+        let mut backend = Backend::new(3, 100, 8);
+        assert_eq!(go_on(&mut backend.run(), 2), 3);
+        assert_eq!(backend.bytes[..6], [0, 0, 1, 1, 2, 2]);
+        assert_eq!(
+            backend.entries[..4],
+            [
+                [2 << 3, 0, 0, 0],
+                [2 << 3, 0, 0, 0],
+                [2 << 3, 0, 0, 0],
+                [0; 4]
+            ]
+        );
+        assert_eq!(backend.words(), [100 + 4 * 2, 100 + 6, 100 + 4 * 3]);
+        assert_eq!(backend.written.take_entry(), None);
+        assert!(Items::from(&backend.items).end_at(backend.cursor));
+    }
+
+    #[test]
+    fn an_outcome_that_does_not_fit_is_left_to_the_port() {
+        for (num_bytes, num_entries) in [(5, 8), (100, 2)] {
+            let mut backend = Backend::new(9, num_bytes, num_entries);
+            assert_eq!(go_on(&mut backend.run(), 2), 3);
+            assert_eq!((backend.filled.bytes, backend.filled.entries), (4, 2));
+            assert_eq!(backend.written.take_entry(), Some(2 << 3));
+            assert_eq!(backend.cursor.next(), 3);
+        }
+    }
+
+    #[test]
+    fn alarms_and_many_bytes_end_a_run() {
+        let mut backend = Backend::new(9, 100, 9);
+        backend.alarms[1] = AtomicU32::new(1);
+        assert_eq!(go_on(&mut backend.run(), 2), 1, "after the next outcome");
+        backend.alarms = [1, 0].map(AtomicU32::new);
+        assert_eq!(go_on(&mut backend.run(), 2), 0, "before the next item");
+        assert_eq!(backend.cursor.next(), 1);
+        let mut backend = Backend::new(9, 10 * MAX_BYTES, 9);
+        assert_eq!(go_on(&mut backend.run(), MAX_BYTES), 2);
+    }
+}
